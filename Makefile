@@ -1,0 +1,60 @@
+# make check   judge every spec in specs/
+# make test    everything a change must pass: style, types, tests
+# make fmt     lay the Python and the specs out
+# make bench   the engine against spin and rumur, where these are installed
+# make lock    pin the newest dependencies anew
+# make clean   remove what the above made
+#
+# The first run makes .venv from the lock file; see tools/venv.sh.  PYTHON=python3.12 picks an interpreter.
+
+SHELL := /bin/bash
+VENV  := .venv
+BIN   := $(VENV)/bin
+SPECS := $(sort $(wildcard specs/*.hmm))
+CODE  := hmmspec tests benchmarks
+
+.PHONY: all check test lint fmt bench lock clean
+.NOTPARALLEL:
+
+all: check
+
+check: $(VENV)/.stamp
+	$(BIN)/hmmspec check $(SPECS)
+
+# Tests come last, so that their count is the last thing to read.
+test: lint
+	$(BIN)/python -m pytest -n auto
+
+lint: $(VENV)/.stamp-dev
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+
+fmt: $(VENV)/.stamp-dev
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/hmmspec fmt $(wildcard specs/*.hmm specs/bugs/*.hmm benchmarks/*.hmm docs/tutorial/*.hmm)
+
+bench: $(VENV)/.stamp-dev
+	$(BIN)/python benchmarks/run.py
+
+$(VENV)/.stamp: requirements.lock pyproject.toml tools/venv.sh
+	@tools/venv.sh $(VENV) requirements.lock
+	@touch $@
+
+# The development lock holds the same versions of everything in the other, and more.
+$(VENV)/.stamp-dev: requirements-dev.lock pyproject.toml tools/venv.sh
+	@tools/venv.sh $(VENV) requirements-dev.lock
+	@touch $@ $(VENV)/.stamp
+
+# On Python 3.11, the oldest supported: what newer versions need is a part of what it needs.
+LOCK := $(VENV)-lock/bin/pip-compile --quiet --no-config --generate-hashes --strip-extras --upgrade \
+  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --build-deps-for editable
+lock:
+	test -x $(VENV)-lock/bin/pip-compile || { python3.11 -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install --quiet pip-tools; }
+	CUSTOM_COMPILE_COMMAND="make lock" $(LOCK) --output-file requirements.lock pyproject.toml
+	CUSTOM_COMPILE_COMMAND="make lock" $(LOCK) --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) $(VENV)-lock build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

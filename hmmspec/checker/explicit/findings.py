@@ -1,0 +1,47 @@
+"""What a search came across, before it becomes verdicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hmmspec.system.faults import Fault
+from hmmspec.system.run import State
+
+Args = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something found at the stored state `number`.
+
+    step: the step out of it that breaks a step property, refinement or lock order; fault: the step out of it that ends
+    in an error; error: the fault of an expression evaluated in it; message: more words.
+    """
+
+    number: int
+    step: tuple[int, Args, State] | None = None
+    fault: tuple[int, Args, Fault] | None = None
+    error: Fault | None = None
+    message: str = ""
+
+
+@dataclass
+class Findings:
+    """The first `keep` findings of each name.  `unjudged`: properties whose evaluation was an error somewhere."""
+
+    keep: int = 1
+    by_name: dict[str, list[Finding]] = field(default_factory=dict)
+    unjudged: set[str] = field(default_factory=set)
+
+    def add(self, name: str, finding: Finding) -> bool:
+        """Keep it if there is room; whether more are welcome."""
+        known = self.by_name.setdefault(name, [])
+        if len(known) < self.keep:
+            known.append(finding)
+        return len(known) < self.keep
+
+    def full(self, name: str) -> bool:
+        return len(self.by_name.get(name, ())) >= self.keep
+
+    def of(self, name: str) -> list[Finding]:
+        return self.by_name.get(name, [])

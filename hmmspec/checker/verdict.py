@@ -1,0 +1,185 @@
+"""What a check found, as plain data: no engine, no System, nothing to call.  Reporters read this and nothing else.
+
+Wording and exit codes follow one rule: a verdict never claims more than was shown, and a limit is never a success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from hmmspec.diagnostics import Diagnostic, Span
+
+
+class Level(Enum):
+    """How much a verdict shows."""
+
+    EXHAUSTIVE = "exhaustive"  # holds in all reachable states of the instance
+    INDUCTIVE = "inductive"  # holds for every size of the types named
+    BOUNDED = "bounded"  # no violation within k steps
+    INCOMPLETE = "incomplete"  # no violation found before a limit
+    HASHED = "hashed"  # no violation, states kept as hashes
+    VIOLATED_SHORTEST = "violated, shortest"
+    VIOLATED = "violated"  # the trace is real, but may not be the shortest
+
+
+class Status(Enum):
+    HOLDS = "holds"
+    VIOLATED = "violated"
+    UNKNOWN = "unknown"
+    WARNING = "warning"  # a built-in finding that is only a warning (lock_order, stuck by an assume)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One cell of the state that a step changed: `pins[page1]: 0 -> 1`."""
+
+    cell: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class TraceStep:
+    """One step and the state after it.
+
+    rule: the step's name (`pin`, `fault.check`); args: parameter name and shown value, thread index first;
+    actor: the thread that moved (`fault[cpu0]`) or None; cells: the whole state after the step, cell -> shown value;
+    outcome: which of several next states of the same step and arguments this is (0 if only one).
+    """
+
+    rule: str
+    actor: str | None
+    args: tuple[tuple[str, str], ...]
+    changes: tuple[Change, ...]
+    cells: Mapping[str, str]
+    span: Span | None = field(default=None, compare=False)
+    outcome: int = 0
+
+
+@dataclass(frozen=True)
+class Blame:
+    """Why a property is false: the smallest conjunct that failed and the bound values that broke it, with the parts
+    of it and their values: (`place[p] == system`, `false`), (`place[p]`, `device`).."""
+
+    conjunct: str
+    bindings: tuple[tuple[str, str], ...]
+    parts: tuple[tuple[str, str], ...]
+    span: Span | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A run: the initial state, the steps, and for a lasso the index of the state the loop returns to.
+
+    loop: None for a finite trace; else the states `loop..len(steps)` repeat for ever (the last state equals state
+    `loop`; `loop == len(steps)`: the run stays in its last state).
+    final: what the last, failing step attempted, where it adds no state (an assert, a spec error, a lock finding).
+    """
+
+    initial: Mapping[str, str]
+    steps: tuple[TraceStep, ...]
+    loop: int | None = None
+    final: TraceStep | None = None
+    blame: Blame | None = None
+    message: str = ""
+
+    @property
+    def length(self) -> int:
+        return len(self.steps) + (self.final is not None)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One property of one instance.
+
+    kind: 'invariant', 'step', 'assert', 'reachable', 'leads_to', 'recoverable', or 'built-in'.
+    expected: whether this outcome is what the file expects (always True where nothing violated is expected and it
+    holds).  others: further distinct counterexamples, if asked for.  remark: what a reader must know besides.
+    """
+
+    property: str
+    kind: str
+    text: str
+    status: Status
+    level: Level
+    trace: Trace | None = None
+    others: tuple[Trace, ...] = ()
+    expected: bool = True
+    remark: str = ""
+    span: Span | None = field(default=None, compare=False)
+    witness: Trace | None = None  # for a reachable that holds: a run that gets there
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often a step (by name) fired, over all arguments."""
+
+    rule: str
+    fired: int
+    span: Span | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class InstanceReport:
+    """Everything that was shown of one instance of one spec.
+
+    states: full states (None if not known); orbits: representatives stored, when symmetry was used, else None;
+    reduction: '' | 'orbits' | 'representatives'; transitions: as the contract counts them (of the states stored);
+    limit: '' or which limit ended the search; interrupted: by the user.
+    problems: expectations that did not come true ('expected 133 states, found 140').
+    """
+
+    spec: str
+    path: str
+    instance: str
+    params: tuple[tuple[str, str], ...]
+    engine: str
+    seed: int
+    verdicts: tuple[Verdict, ...]
+    states: int | None
+    orbits: int | None
+    reduction: str
+    transitions: int
+    depth: int
+    explore_seconds: float
+    wall_seconds: float
+    coverage: tuple[Coverage, ...] = ()
+    assumes: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
+    limit: str = ""
+    interrupted: bool = False
+    problems: tuple[str, ...] = ()
+    unproved: tuple[str, ...] = ()  # prove clauses that no engine of this run looked at
+
+    @property
+    def exit_code(self) -> int:
+        """0 as expected; 1 violated or an expectation missed; 3 incomplete; 130 interrupted."""
+        if any(not v.expected and v.status is Status.VIOLATED for v in self.verdicts) or self.problems:
+            return 1
+        if self.interrupted:
+            return 130
+        if self.limit or any(v.status is Status.UNKNOWN for v in self.verdicts):
+            return 3
+        return 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Sent now and then while a search runs."""
+
+    spec: str
+    instance: str
+    phase: str
+    states: int
+    frontier: int
+    transitions: int
+    depth: int
+    seconds: float
+
+
+def exit_code(reports: tuple[InstanceReport, ...]) -> int:
+    """The exit code of a whole run: the gravest of its parts (1 before 130 before 3 before 0)."""
+    codes = {r.exit_code for r in reports}
+    return next((c for c in (1, 130, 3) if c in codes), 0)

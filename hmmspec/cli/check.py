@@ -1,0 +1,208 @@
+"""`hmmspec check SPEC...`: judge every property of every instance."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from hmmspec.checker.options import CheckOptions
+from hmmspec.checker.verdict import InstanceReport, exit_code
+from hmmspec.cli.about import version
+from hmmspec.cli.args import (
+    Parser,
+    add_engine_options,
+    add_instance_options,
+    add_limit_options,
+    count,
+    params,
+    shown,
+)
+from hmmspec.cli.engines import Engine, engine
+from hmmspec.cli.files import check_writable, write_whole
+from hmmspec.cli.limits import default_memory
+from hmmspec.cli.specs import Loaded, load_all
+from hmmspec.cli.traces import save_itf, save_traces
+from hmmspec.diagnostics import Diagnostic, SpecError
+from hmmspec.report.jsonout import Run, run_to_json
+from hmmspec.report.junit import junit_xml
+from hmmspec.report.progress import ProgressLine
+from hmmspec.report.sarif import run_to_sarif
+from hmmspec.report.style import style_for
+from hmmspec.report.text import TextOptions, report_text, summary_line
+
+EXIT_WRONG, EXIT_INTERRUPTED = 2, 130
+
+
+def parser() -> Parser:
+    """The options of `check`."""
+    p = Parser(
+        "check",
+        "Search every reachable state of each instance and judge every property of the spec.",
+        "exit codes: 0 everything is as expected; 1 a property is violated, or something\n"
+        "expected did not happen; 2 the input is wrong; 3 incomplete; 130 interrupted",
+    )
+    p.add_argument("specs", nargs="+", metavar="SPEC", help="a .hmm file")
+    add_instance_options(p)
+    add_engine_options(p)
+    add_limit_options(p)
+    told = p.add_argument_group("what to show")
+    told.add_argument(
+        "--quiet", action="store_true", help="one line per spec, and in full only what is not as expected"
+    )
+    told.add_argument("-v", "--verbose", action="store_true", help="the same as --traces --witness --coverage")
+    told.add_argument("--traces", action="store_true", help="the traces of expected violations and of warnings, too")
+    told.add_argument("--witness", action="store_true", help="a run that gets there, for each 'reachable'")
+    told.add_argument("--coverage", action="store_true", help="how often each step fired")
+    told.add_argument("--full-states", action="store_true", help="whole states in traces, not only what changed")
+    told.add_argument(
+        "--max-traces",
+        type=count,
+        default=1,
+        metavar="N",
+        help="up to N distinct traces of each violation",
+    )
+    written = p.add_argument_group("what to write")
+    written.add_argument("--json", action="store_true", help="one JSON document on standard output (docs/json.md)")
+    written.add_argument("--junit", type=Path, metavar="FILE", help="JUnit XML, for CI")
+    written.add_argument("--sarif", type=Path, metavar="FILE", help="SARIF 2.1.0, for code review tools")
+    written.add_argument("--itf", type=Path, metavar="DIR", help="each trace in the format of Apalache and Quint")
+    written.add_argument("--save-traces", type=Path, metavar="DIR", help="each trace, for 'replay' and 'walk'")
+    return p
+
+
+@dataclass
+class _Outcome:
+    """What has been found so far: it is shown even if the user has had enough."""
+
+    reports: list[tuple[Loaded, InstanceReport]]
+    interrupted: bool = False
+
+    def of(self, loaded: Loaded) -> list[InstanceReport]:
+        return [report for owner, report in self.reports if owner is loaded]
+
+    @property
+    def all(self) -> tuple[InstanceReport, ...]:
+        return tuple(report for _, report in self.reports)
+
+    @property
+    def exit_code(self) -> int:
+        code = exit_code(self.all)
+        return code if code == 1 or not self.interrupted else EXIT_INTERRUPTED
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, print, write.  Raises SpecError when the input is wrong."""
+    try:
+        chosen = engine(args.engine)
+        overrides = params(args.params)
+        for path in (args.junit, args.sarif, args.itf, args.save_traces):
+            if path is not None:
+                check_writable(path)
+        specs = load_all(args.specs, args.instances, overrides)
+    except SpecError as error:
+        _write_reports(args, Run((), error.diagnostics, EXIT_WRONG, args.seed, version()))
+        raise
+    outcome = _search(specs, chosen, args)
+    wrong = _write_all(args, outcome, overrides)
+    code = EXIT_WRONG if wrong else outcome.exit_code
+    if args.json:
+        print(run_to_json(Run(outcome.all, tuple(wrong), code, args.seed, version())), end="")
+    else:
+        _print_summary(specs, outcome)
+    for diagnostic in wrong:
+        print(shown(diagnostic), file=sys.stderr)
+    return code
+
+
+def _search(specs: Sequence[Loaded], chosen: Engine, args: argparse.Namespace) -> _Outcome:
+    options = _options(args)
+    progress = None if args.quiet else ProgressLine(sys.stderr)
+    show = None if args.json else _printer(args)
+    outcome = _Outcome([])
+    try:
+        for loaded in specs:
+            for system in loaded.systems:
+                report = chosen(system, options, progress)
+                if args.no_prove:
+                    report = replace(report, unproved=())
+                if progress is not None:
+                    progress.clear()
+                if system is loaded.systems[0]:
+                    report = replace(report, warnings=(*loaded.warnings, *report.warnings))
+                outcome.reports.append((loaded, report))
+                if show is not None:
+                    show(report)
+                if report.interrupted:
+                    raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        outcome.interrupted = True
+        if progress is not None:
+            progress.clear()
+        print("interrupted", file=sys.stderr)
+    return outcome
+
+
+def _options(args: argparse.Namespace) -> CheckOptions:
+    return CheckOptions(
+        engine=args.engine,
+        symmetry=not args.no_symmetry,
+        threads=args.threads,
+        states=args.states,
+        seconds=args.time,
+        memory=args.memory or default_memory(),
+        seed=args.seed,
+        max_traces=args.max_traces,
+        expectations=not args.params,
+    )
+
+
+def _printer(args: argparse.Namespace) -> Callable[[InstanceReport], None]:
+    options = TextOptions(
+        traces=args.traces or args.verbose,
+        witness=args.witness or args.verbose,
+        coverage=args.coverage or args.verbose,
+        full_states=args.full_states,
+    )
+    style = style_for(sys.stdout)
+
+    def show(report: InstanceReport) -> None:
+        if not args.quiet or report.exit_code:
+            print(report_text(report, style, options), flush=True)
+
+    return show
+
+
+def _print_summary(specs: Sequence[Loaded], outcome: _Outcome) -> None:
+    style = style_for(sys.stdout)
+    for loaded in specs:
+        reports = outcome.of(loaded)
+        print(summary_line(loaded.path, reports, len(loaded.systems), style))
+
+
+def _write_all(args: argparse.Namespace, outcome: _Outcome, overrides: dict[str, str]) -> list[Diagnostic]:
+    """Write what was asked for.  A file that cannot be written does not lose what was found: it is told at the end."""
+    wrong: list[Diagnostic] = []
+    jobs: list[Callable[[], object]] = []
+    if args.save_traces is not None:
+        jobs += [partial(save_traces, args.save_traces, r, o.digest, overrides) for o, r in outcome.reports]
+    if args.itf is not None:
+        jobs += [partial(save_itf, args.itf, r) for r in outcome.all]
+    run_data = Run(outcome.all, (), outcome.exit_code, args.seed, version())
+    jobs.append(partial(_write_reports, args, run_data))
+    for job in jobs:
+        try:
+            job()
+        except SpecError as error:
+            wrong += error.diagnostics
+    return wrong
+
+
+def _write_reports(args: argparse.Namespace, run_data: Run) -> None:
+    if args.junit is not None:
+        write_whole(args.junit, junit_xml(run_data.reports, run_data.diagnostics))
+    if args.sarif is not None:
+        write_whole(args.sarif, run_to_sarif(run_data))

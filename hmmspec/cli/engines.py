@@ -1,0 +1,27 @@
+"""Which engines there are.  An engine judges one System and returns its report; a new one is one entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hmmspec.checker.check import check
+from hmmspec.checker.options import CheckOptions
+from hmmspec.checker.verdict import InstanceReport, Progress
+from hmmspec.cli.args import mistake
+from hmmspec.diagnostics import did_you_mean
+from hmmspec.system.system import System
+
+Engine = Callable[[System, CheckOptions, Callable[[Progress], None] | None], InstanceReport]
+
+ENGINES: dict[str, Engine] = {"python": check}
+PLANNED = ("native", "z3", "all")
+
+
+def engine(name: str) -> Engine:
+    """The engine of a name.  Raises SpecError for one that does not exist or that this version lacks."""
+    if name in ENGINES:
+        return ENGINES[name]
+    there = f"this version has: {', '.join(ENGINES)}"
+    if name in PLANNED:
+        raise mistake("HMM085", f"this version of hmmspec has no engine '{name}'", there)
+    raise mistake("HMM085", f"there is no engine '{name}'", did_you_mean(name, [*ENGINES, *PLANNED]) or there)

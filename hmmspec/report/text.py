@@ -1,0 +1,233 @@
+"""A report for people: verdicts in exact words, what was counted, traces; plain and narrow enough for mail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hmmspec.checker.verdict import InstanceReport, Status, Trace, Verdict
+from hmmspec.diagnostics import render
+from hmmspec.report.style import Style, Tone
+from hmmspec.report.trace_text import TraceOptions, trace_lines
+from hmmspec.report.words import (
+    counts,
+    is_quiet_finding,
+    limit_text,
+    listed,
+    plural,
+    remarks,
+    seconds,
+    sentence,
+    steps_of,
+)
+
+_NEVER_TAKEN = {"HMM090", "HMM091"}  # warnings that say so, with the place
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """What to show besides verdicts and the traces of unexpected violations.
+
+    traces: those of expected violations and of warnings too; witness: runs that reach each `reachable`; coverage: how
+    often each step fired; full_states: whole states in traces.
+    """
+
+    traces: bool = False
+    witness: bool = False
+    coverage: bool = False
+    full_states: bool = False
+
+
+@dataclass(frozen=True)
+class _Row:
+    name: str
+    text: str
+
+
+def report_text(report: InstanceReport, style: Style, options: TextOptions) -> str:
+    """One instance, ending in a newline."""
+    lines = _head(report, style)
+    lines += _verdicts(report, style)
+    lines += _problems(report, style)
+    lines += _never(report, style)
+    if options.coverage:
+        lines += _coverage(report, style)
+    for warning in report.warnings:
+        lines += ["", *render(warning).splitlines()]
+    for verdict in report.verdicts:
+        lines += _traces(report, verdict, style, options)
+    return "\n".join(lines) + "\n"
+
+
+def summary_line(path: str, reports: Sequence[InstanceReport], instances: int, style: Style) -> str:
+    """One line for a whole spec: what a reader of `hmmspec check specs/*.hmm` looks at first.
+
+    instances: how many there are to check; fewer reports mean that the user interrupted the run.  A list of names
+    that does not fit in a mail's width is left out; what a good verdict claims never is.
+    """
+    told, tone = _summary(reports, instances)
+    if tone != "good" and len(path) + 2 + len(told) > style.width:
+        told = told.partition(":")[0]
+    return f"{path}: {style.paint(told, tone)}"
+
+
+def _summary(reports: Sequence[InstanceReport], instances: int) -> tuple[str, Tone]:
+    wrong: dict[str, list[str]] = {}
+    for r in reports:
+        for v in r.verdicts:
+            if v.status is Status.VIOLATED and not v.expected:
+                wrong.setdefault(v.property, []).append(r.instance)
+    if wrong:
+        return f"VIOLATED: {listed([f'{name} ({listed(where)})' for name, where in wrong.items()])}", "bad"
+    if any(r.problems for r in reports):
+        return f"NOT AS EXPECTED: {listed([r.instance for r in reports if r.problems])}", "bad"
+    if not reports:
+        return "not checked (interrupted)", "warn"
+    if len(reports) < instances or any(r.interrupted for r in reports):
+        return "INTERRUPTED: no violation found so far", "warn"
+    partial = [r for r in reports if r.exit_code]
+    if partial:
+        return f"INCOMPLETE: {listed([f'{r.instance}, {limit_text(r)}' for r in partial], 2)}", "warn"
+    judged = {v.property for r in reports for v in r.verdicts if not is_quiet_finding(v)}
+    found = [v for r in reports for v in r.verdicts if v.status is Status.VIOLATED]
+    where = plural(len(reports), "instance")
+    if found:
+        return f"as expected: {plural(len(found), 'violation')} found in {where}", "good"
+    return f"ok: {plural(len(judged), 'property', 'properties')} in {where} (exhaustive)", "good"
+
+
+def _head(report: InstanceReport, style: Style) -> list[str]:
+    lines = [style.paint(line, "strong") for line in style.wrap(f"{report.path}: instance {report.instance}", "", "  ")]
+    if report.params:
+        lines += style.wrap(", ".join(f"{n} = {v}" for n, v in report.params), "  ", "  ")
+    lines += style.wrap(counts(report), "  ", "    ")
+    took = f"engine {report.engine}, seed {report.seed}, {seconds(report.wall_seconds)}"
+    lines += style.wrap(took, "  ", "    ")
+    for name, text in report.assumes:
+        lines += style.wrap(f"{name}{_quoted(text)}", "  assuming ", "    ")
+    return lines
+
+
+def _verdicts(report: InstanceReport, style: Style) -> list[str]:
+    groups: dict[tuple[int, str], list[Verdict]] = {}
+    for verdict in report.verdicts:
+        groups.setdefault((_gravity(verdict), sentence(report, verdict)), []).append(verdict)
+    lines: list[str] = []
+    for (gravity, told), members in sorted(groups.items(), key=lambda item: item[0][0]):
+        tone: Tone = ("good", "good", "good", "warn", "warn", "bad")[gravity]
+        lines += ["", *(style.paint(line, tone) for line in style.wrap(told + ":", "  ", "    "))]
+        rows = [_row(v) for v in members if not is_quiet_finding(v) or v.status is Status.WARNING]
+        name_width = min(24, max((len(r.name) for r in rows), default=0))
+        for row in rows:
+            lines += _table_row(row, name_width, style)
+        quiet = [f"no {v.property}" for v in members if is_quiet_finding(v) and v.status is not Status.WARNING]
+        if quiet:
+            lines += style.wrap(", ".join(quiet), "    ", "    ")
+    return lines
+
+
+def _gravity(verdict: Verdict) -> int:
+    """Where a verdict stands: what a reader must not miss comes last, next to its trace."""
+    match verdict.status:
+        case Status.HOLDS:
+            return 1 if verdict.kind == "reachable" else 0
+        case Status.WARNING:
+            return 3
+        case Status.UNKNOWN:
+            return 4
+        case Status.VIOLATED:
+            return 2 if verdict.expected else 5
+
+
+def _row(verdict: Verdict) -> _Row:
+    extra = remarks(verdict)
+    text = verdict.text
+    return _Row(verdict.property, f"{text} ({extra})".strip() if extra else text)
+
+
+def _table_row(row: _Row, name_width: int, style: Style) -> list[str]:
+    if not row.text:
+        return [f"    {row.name}"]
+    column = " " * (name_width + 6)
+    if len(row.name) > name_width:
+        return [f"    {row.name}", *style.wrap(row.text, column)]
+    return style.wrap(row.text, f"    {row.name:<{name_width}}  ", column)
+
+
+def _problems(report: InstanceReport, style: Style) -> list[str]:
+    lines: list[str] = []
+    if report.problems:
+        lines += ["", style.paint("  not as the file expects:", "bad")]
+        for problem in report.problems:
+            lines += style.wrap(problem, "    ", "      ")
+    if report.unproved:
+        lines += [
+            "",
+            *style.wrap(
+                "not proved for every size (no engine of this run does that): " + ", ".join(report.unproved),
+                "  ",
+                "    ",
+            ),
+        ]
+    return lines
+
+
+def _never(report: InstanceReport, style: Style) -> list[str]:
+    never = [c.rule for c in report.coverage if c.fired == 0]
+    if not never or any(w.code in _NEVER_TAKEN for w in report.warnings):
+        return []
+    how = "" if report.exit_code != 3 and not report.interrupted else " so far"
+    told = style.wrap(f"steps never taken{how}: {', '.join(never)}", "  ", "    ")
+    return ["", *(style.paint(line, "warn") for line in told)]
+
+
+def _coverage(report: InstanceReport, style: Style) -> list[str]:
+    if not report.coverage:
+        return []
+    digits = max(len(str(c.fired)) for c in report.coverage)
+    lines = ["", "  how often each step fired, over all arguments:"]
+    for c in report.coverage:
+        line = f"    {c.fired:>{digits}}  {c.rule}"
+        lines.append(line if c.fired else style.paint(f"{line}  (never)", "warn"))
+    return lines
+
+
+def _traces(report: InstanceReport, verdict: Verdict, style: Style, options: TextOptions) -> list[str]:
+    lines: list[str] = []
+    unexpected = verdict.status is Status.VIOLATED and not verdict.expected
+    found = [t for t in (verdict.trace, *verdict.others) if t is not None]
+    if unexpected or options.traces:
+        for number, trace in enumerate(found, 1):
+            nth = f", trace {number} of {len(found)}" if len(found) > 1 else ""
+            state = "is a warning" if verdict.status is Status.WARNING else "is violated"
+            if verdict.status is Status.VIOLATED and verdict.expected:
+                state = "is violated as expected"
+            title = f"{verdict.property} {state} in instance {report.instance}{nth}: {steps_of(trace, verdict.level)}"
+            lines += _titled(title, "bad" if unexpected else "warn", verdict, trace, _Frame(report, style, options))
+    if options.witness and verdict.witness is not None and verdict.status is Status.HOLDS:
+        length = plural(verdict.witness.length, "step")
+        title = f"{verdict.property} is reached in instance {report.instance} in {length}"
+        lines += _titled(title, "good", verdict, verdict.witness, _Frame(report, style, options))
+    return lines
+
+
+@dataclass(frozen=True)
+class _Frame:
+    report: InstanceReport
+    style: Style
+    options: TextOptions
+
+
+def _titled(title: str, tone: Tone, verdict: Verdict, trace: Trace, frame: _Frame) -> list[str]:
+    style = frame.style
+    lines = ["", *(style.paint(line, tone) for line in style.wrap(title, "", "  "))]
+    where = f"{verdict.span.path}:{verdict.span.line}" if verdict.span and verdict.span.source.text else ""
+    told = ", ".join(part for part in (where, f'"{verdict.text}"' if verdict.text else "") if part)
+    if told:
+        lines += style.wrap(told, "  ", "  ")
+    lines.append("")
+    return lines + trace_lines(trace, style, TraceOptions(frame.options.full_states, frame.report.path))
+
+
+def _quoted(text: str) -> str:
+    return f' "{text}"' if text else ""

@@ -1,0 +1,153 @@
+"""The exact words of verdicts.  Every reporter takes them from here, so that none claims more than another."""
+
+from __future__ import annotations
+
+import re
+
+from hmmspec.checker.verdict import InstanceReport, Level, Status, Trace, Verdict
+
+# These name what went wrong: "deadlock holds" would say the opposite of what was shown.
+FINDINGS = (
+    "spec_error",
+    "deadlock",
+    "double_acquire",
+    "foreign_release",
+    "held_at_stop",
+    "lock_cycle",
+    "lock_order",
+)
+
+
+def plural(number: int, word: str, many: str | None = None) -> str:
+    """`1 step`, `14625 states`."""
+    return f"{number} {word if number == 1 else many or word + 's'}"
+
+
+def listed(names: list[str], most: int = 4) -> str:
+    """`a, b, c and 3 more`."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return ", ".join(names[: most - 1]) + f" and {len(names) - most + 1} more"
+
+
+def seconds(value: float) -> str:
+    """`0.04 s`, `12.3 s`, `4 min 05 s`, `2 h 03 min`."""
+    if value < 10:
+        return f"{value:.2f} s"
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, left = divmod(round(value), 60)
+    return f"{minutes} min {left:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def searched(report: InstanceReport) -> str:
+    """What the search counted: `133 states`, `2705 orbits`, `310 representatives`."""
+    if report.states is not None:
+        return plural(report.states, "state")
+    return plural(report.orbits or 0, _unit(report))
+
+
+def reachable_states(report: InstanceReport) -> str:
+    """`all 133 reachable states of instance tiny`, as exact as the counts allow."""
+    count = f"{report.states} " if report.states is not None else ""
+    return f"all {count}reachable states of instance {report.instance}"
+
+
+def counts(report: InstanceReport) -> str:
+    """States, orbits, transitions and depth on one line."""
+    reduced = report.reduction and report.orbits is not None
+    if reduced and report.states is not None:
+        first = f"{plural(report.states, 'state')} in {plural(report.orbits or 0, _unit(report))}"
+    elif reduced:
+        first = f"{plural(report.orbits or 0, _unit(report))} (states not counted)"
+    else:
+        first = searched(report)
+    of_these = f" out of the {_unit(report)}s" if reduced else ""
+    return f"{first}, {plural(report.transitions, 'transition')}{of_these}, depth {report.depth}"
+
+
+def sentence(report: InstanceReport, verdict: Verdict) -> str:
+    """What was shown of one property, in the words of the contract and without its name."""
+    match verdict.status:
+        case Status.VIOLATED:
+            return _violated(report, verdict)
+        case Status.WARNING:
+            return "warning, not judged as a violation"
+        case Status.UNKNOWN:
+            return _incomplete(report, verdict)
+        case Status.HOLDS:
+            return _holds(report, verdict)
+
+
+def steps_of(trace: Trace, level: Level) -> str:
+    """`shortest trace of 7 steps`; where it may not be the shortest, that is said."""
+    length = plural(trace.length, "step")
+    return (
+        f"shortest trace of {length}"
+        if level is not Level.VIOLATED
+        else (f"trace of {length} (not known to be shortest)")
+    )
+
+
+def remarks(verdict: Verdict) -> str:
+    """What must be known besides the sentence: a witness' length, a missed expectation, the checker's own remark."""
+    parts = []
+    if verdict.kind == "reachable" and verdict.status is Status.HOLDS and verdict.witness is not None:
+        parts.append(f"reached in {plural(verdict.witness.length, 'step')}")
+    if verdict.others:
+        parts.append(f"{plural(len(verdict.others), 'further trace')}")
+    if not verdict.expected and verdict.status is Status.HOLDS:
+        parts.append("but the file expects a violation")
+    if verdict.remark and not (verdict.kind == "reachable" and verdict.status is Status.VIOLATED):
+        parts.append(verdict.remark)
+    return "; ".join(parts)
+
+
+def is_quiet_finding(verdict: Verdict) -> bool:
+    """Whether this is a built-in finding that was looked for and not found."""
+    return verdict.property in FINDINGS and verdict.kind == "built-in" and verdict.status is not Status.VIOLATED
+
+
+def limit_text(report: InstanceReport) -> str:
+    """Why the search ended early: `limit --time 90s reached` (as one would set it), `interrupted`."""
+    if report.interrupted:
+        return "interrupted"
+    if found := re.fullmatch(r"(?:(time|memory|state) )?limit of (\S+)(?: states)?", report.limit):
+        option = found[1] if found[1] in {"time", "memory"} else "states"
+        return f"limit --{option} {found[2]} reached"
+    return f"limit {report.limit} reached" if report.limit else "search not complete"
+
+
+def _unit(report: InstanceReport) -> str:
+    return "representative" if report.reduction == "representatives" else "orbit"
+
+
+def _violated(report: InstanceReport, verdict: Verdict) -> str:
+    head = "violated as expected" if verdict.expected else "violated"
+    if verdict.trace is not None:
+        return f"{head}, {steps_of(verdict.trace, verdict.level)}"
+    if verdict.kind == "reachable":
+        return f"{head}, reached in none of {reachable_states(report)} (exhaustive)"
+    return head
+
+
+def _incomplete(report: InstanceReport, verdict: Verdict) -> str:
+    found = "not reached" if verdict.kind == "reachable" else "no violation found"
+    return f"{found} in {searched(report)}, {limit_text(report)} (incomplete)"
+
+
+def _holds(report: InstanceReport, verdict: Verdict) -> str:
+    match verdict.level:
+        case Level.INDUCTIVE:
+            return "holds for every size named (inductive)"
+        case Level.BOUNDED:
+            return f"no violation within {plural(report.depth, 'step')} (bounded)"
+        case Level.HASHED:
+            return "no violation, hashed states"
+        case Level.INCOMPLETE if verdict.kind != "reachable":
+            return _incomplete(report, verdict)
+        case _ if verdict.kind == "reachable":
+            return f"reached in instance {report.instance} (a witness was found)"
+        case _:
+            how = f", {plural(report.orbits or 0, _unit(report))}" if report.reduction else ""
+            return f"holds in {reachable_states(report)} (exhaustive{how})"

@@ -1,0 +1,1 @@
+"""From a loaded spec to the core: names, types, steps.  Entered through `hmmspec.system.build`."""

@@ -1,0 +1,143 @@
+"""`for` over a symmetric type: the order of its passes must not matter.
+
+A pass may write only at its own index, and may read nothing that another pass writes.  That is what keeps the
+symmetry reduction sound: identities have no order that a loop could follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+
+from hmmspec.diagnostics import Diagnostics
+from hmmspec.system import expr as E
+from hmmspec.system import system as core
+from hmmspec.system.types import Symmetric, ThreadId, Type, Union
+
+
+def is_symmetric(t: Type) -> bool:
+    """Whether the values of the type are (or include) identities that can be exchanged."""
+    match t:
+        case Symmetric(_, size):
+            return size > 1
+        case Union(members):
+            return any(is_symmetric(m) for m in members)
+        case ThreadId(_, index):
+            return any(is_symmetric(i) for i in index)
+        case _:
+            return False
+
+
+def check_for(loop: core.For, defines: Mapping[str, core.Define], diagnostics: Diagnostics) -> None:
+    """Report what makes the order of the passes of a symmetric loop matter."""
+    own = {b.name for b in loop.binders if is_symmetric(b.type)}
+    if not own:
+        return
+    positions: dict[str, set[int]] = {}  # variable -> index positions at which each write has a name of the loop
+    for s in _statements(loop.body):
+        if not isinstance(s, core.Assign):
+            continue
+        root, indices = _path(s.target)
+        assert root is not None, "an assignment stores into a variable"
+        at = {i for i, e in enumerate(indices) if isinstance(e, E.Local) and e.name in own}
+        named = {e.name for e in indices if isinstance(e, E.Local)}
+        if not own <= named:
+            diagnostics.error(
+                "HMM051",
+                s.span,
+                "a `for` over a symmetric type writes here outside its own index: the order of its passes would show",
+                fix=f"write only `..[{min(own)}]`, or use count, sum or a set comprehension",
+            )
+            return
+        positions[root.name] = positions.get(root.name, at) & at
+    for e in _expressions(loop, defines):
+        bad = _foreign_read(e, positions, own)
+        if bad is not None:
+            diagnostics.error(
+                "HMM051",
+                e.span if e.span.source.text else loop.span,
+                f"a pass of this `for` over a symmetric type reads '{bad}', which another pass writes",
+                fix="take a copy before the loop, or read only at the loop's own index",
+            )
+            return
+
+
+def _foreign_read(e: E.Expr, written: Mapping[str, set[int]], own: set[str]) -> str | None:
+    """A written variable that the expression reads elsewhere than at the loop's own index."""
+    if isinstance(e, E.Index | E.Field | E.Var):
+        root, indices = _path(e)
+        if root is not None and root.name in written:
+            ok = any(i < len(indices) and _is_own(indices[i], own) for i in written[root.name])
+            if not ok:
+                return root.name
+            parts: list[E.Expr] = list(indices)
+        else:
+            parts = list(E.children(e))
+    else:
+        parts = list(E.children(e))
+    for p in parts:
+        bad = _foreign_read(p, written, own)
+        if bad is not None:
+            return bad
+    return None
+
+
+def _is_own(e: E.Expr, own: set[str]) -> bool:
+    return isinstance(e, E.Local) and e.name in own
+
+
+def _path(e: E.Expr) -> tuple[E.Var | None, list[E.Expr]]:
+    """The variable at the root of a chain of indices and fields (None if it is no variable), and the indices."""
+    indices: list[E.Expr] = []
+    while isinstance(e, E.Index | E.Field | E.Cast):
+        if isinstance(e, E.Index):
+            indices.insert(0, e.index)
+        e = e.operand if isinstance(e, E.Cast) else e.base
+    return (e if isinstance(e, E.Var) else None), indices
+
+
+def _statements(block: core.Block) -> Iterator[core.Stmt]:
+    for s in block:
+        yield s
+        match s:
+            case core.IfElse(_, then, otherwise):
+                yield from _statements(then)
+                yield from _statements(otherwise)
+            case core.For(_, _, body):
+                yield from _statements(body)
+            case core.Either(branches):
+                for b in branches:
+                    yield from _statements(b)
+            case _:
+                pass
+
+
+def _expressions(loop: core.For, defines: Mapping[str, core.Define]) -> Iterator[E.Expr]:
+    """Every expression that a pass evaluates, the bodies of the defines it applies included; of an assignment's
+    target only the indices (it is written, not read)."""
+
+    def with_defines(e: E.Expr) -> Iterator[E.Expr]:
+        yield e
+        for x in E.walk(e):
+            if isinstance(x, E.Apply) and x.define in defines:
+                define = defines[x.define]
+                given = dict(zip((p.name for p in define.params), x.args, strict=True))
+                yield from with_defines(E.substitute(define.body, given))
+
+    if loop.filter is not None:
+        yield from with_defines(loop.filter)
+    for s in _statements(loop.body):
+        for f in fields(s):
+            value = getattr(s, f.name)
+            if isinstance(s, core.Assign) and f.name == "target":
+                for index in _path(value)[1]:
+                    yield from with_defines(index)
+            elif isinstance(value, E.Node):
+                yield from with_defines(value)  # type: ignore[arg-type]
+            elif f.name == "binders":
+                for b in value:
+                    if isinstance(b.domain, E.OverSet):
+                        yield from with_defines(b.domain.set)
+                    elif isinstance(b.domain, E.OverRange):
+                        yield from with_defines(b.domain.low)
+                        yield from with_defines(b.domain.high)

@@ -1,0 +1,88 @@
+"""The start states, one after another: there may be more than can ever be stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from hmmspec.system.expr import Expr
+from hmmspec.system.slots import Layout, flat, width
+from hmmspec.system.system import InitAny, InitExpr, System, Variable
+from hmmspec.system.types import Array, Type, cardinality, from_ordinal, values
+
+Evaluate = Callable[[Expr, Mapping[str, object]], object]
+
+
+def elements(v: Variable) -> Iterator[tuple[tuple[int, ...], Type]]:
+    """The declared elements of a variable: index values, outermost first, and the type below them."""
+
+    def below(t: Type, depth: int, index: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], Type]]:
+        if depth == 0:
+            yield index, t
+            return
+        assert isinstance(t, Array)
+        for i in range(cardinality(t.index)):
+            yield from below(t.element, depth - 1, (*index, from_ordinal(t.index, i)))
+
+    yield from below(v.type, v.depth, ())
+
+
+def start_slots(system: System, layout: Layout, evaluate: Evaluate) -> list[object]:
+    """The slots that have one start value; those of `= any` hold None.  Raises SpecFault where a value errs."""
+    slots: list[object] = [None] * layout.size
+    for v in system.variables:
+        if not isinstance(v.init, InitExpr):
+            continue
+        at = layout.base[v.name]
+        for index, t in elements(v):
+            value = evaluate(v.init.value, dict(zip(v.init.binders, index, strict=False)))
+            slots[at : at + width(t)] = flat(t, value)
+            at += width(t)
+    return slots
+
+
+def initial_slots(system: System, layout: Layout, start: list[object]) -> Iterator[list[object]]:
+    """The start with every combination of values for `= any`, the last element changing fastest."""
+    open_: list[tuple[int, int, Callable[[], Iterator[object]], Type]] = []
+    for v in system.variables:
+        if isinstance(v.init, InitAny):
+            at = layout.base[v.name]
+            for _, t in elements(v):
+                open_.append((at, width(t), _choices(v.init, t), t))
+                at += width(t)
+    slots = list(start)
+    # An odometer by hand: itertools.product would store every value of every element first.
+    wheels: list[Iterator[object]] = []
+    while True:
+        while len(wheels) < len(open_):
+            wheels.append(open_[len(wheels)][2]())
+            if not _turn(wheels, open_, slots):
+                break
+        else:
+            yield list(slots)
+            if not wheels or not _turn(wheels, open_, slots):
+                return
+            continue
+        if not wheels:
+            return
+
+
+def _turn(
+    wheels: list[Iterator[object]],
+    open_: list[tuple[int, int, Callable[[], Iterator[object]], Type]],
+    slots: list[object],
+) -> bool:
+    """Move the last wheel on, or those before it where it is through.  False: all are through."""
+    while wheels:
+        base, size, _, t = open_[len(wheels) - 1]
+        for value in wheels[-1]:
+            slots[base : base + size] = flat(t, value)
+            return True
+        wheels.pop()
+    return False
+
+
+def _choices(init: InitAny, t: Type) -> Callable[[], Iterator[object]]:
+    if init.allowed is None:
+        return lambda: values(t)
+    distinct = tuple(dict.fromkeys(init.allowed))
+    return lambda: iter(distinct)

@@ -1,0 +1,294 @@
+"""The interpreter: what a System does.  This is the meaning of a spec; every other engine is tested against it.
+
+A System becomes a module of Python functions (one for each rule, one for each expression asked for), which is compiled
+and run.  `Interpreter.source` is that module's text.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from hmmspec.diagnostics import InternalError, Limit
+from hmmspec.system.analyse import guards
+from hmmspec.system.code import Scope, Unit
+from hmmspec.system.compile_expr import compile_expr
+from hmmspec.system.compile_rule import RuleCompiler, compile_probe
+from hmmspec.system.convert import converter
+from hmmspec.system.expr import Expr, walk
+from hmmspec.system.faults import Fault, SpecFault
+from hmmspec.system.initial import initial_slots, start_slots
+from hmmspec.system.slots import Layout, State, show_cell, tidy
+from hmmspec.system.system import LockWait, Rule, System
+from hmmspec.system.types import Array, Set, Type, ordinal, values
+
+__all__ = ["Failure", "Fault", "Interpreter", "LockAttempt", "SpecFault", "State", "Step"]
+
+Step = tuple[int, tuple[object, ...], State]
+Failure = tuple[int, tuple[object, ...], Fault]
+
+# Deep expressions and long chains of choices recurse, here and in generated code.
+RECURSION = 20_000
+
+
+@dataclass(frozen=True)
+class LockAttempt:
+    """One wait on one way that a thread's step can go from a state.
+
+    args: all arguments of the rule; thread, index: who waits; me: the same as a value of the lock's owner type.
+    lock, lock_index: for which lock (a name in System.locks); None: it waits for a condition (`await`).
+    free: the wait is over in this state; holders: the owners that hold the lock, as values of its owner type.
+    """
+
+    args: tuple[object, ...]
+    thread: str
+    index: tuple[object, ...]
+    me: object
+    lock: str | None
+    lock_index: tuple[object, ...]
+    read: bool
+    free: bool
+    holders: tuple[object, ...]
+
+
+class Interpreter:
+    """Runs one System.  Raises Limit where the state would be too large."""
+
+    def __init__(self, system: System) -> None:
+        if sys.getrecursionlimit() < RECURSION:
+            sys.setrecursionlimit(RECURSION)
+        self.system = system
+        self.layout = Layout(system)
+        self._unit = Unit(system, self.layout)
+        self._cells = self.layout.cells()
+        self._compiled: dict[tuple[int, str, tuple[str, ...]], tuple[Expr, Callable[..., object]]] = {}
+        self._probes: dict[int, Callable[..., object] | None] = {}
+        self._locks = {lock.name: lock for lock in system.locks}
+        for rule in system.rules:
+            RuleCompiler(self._unit, rule).compile()
+        self._rules = [(r.number, self._unit.get(f"rule_{r.number}")) for r in system.rules]
+        self._steps = [f for _, f in self._rules]
+        self._by_number = dict(self._rules)
+        self._assumes = [self._function(a.body, "s") for a in system.assumes]
+        self._start: list[object] | None = None
+        self.initial_fault: Fault | None = None
+        """The fault of an initial value, if one errs: then there are no initial states."""
+        try:
+            self._start = start_slots(system, self.layout, self._initial_value)
+        except SpecFault as f:
+            self.initial_fault = f.fault
+
+    @property
+    def source(self) -> str:
+        """The Python text generated so far."""
+        return "\n".join(self._unit.chunks)
+
+    # ------------------------------------------------------------ steps
+
+    def initial(self) -> Iterator[State]:
+        """Every start state that satisfies the assumes; distinct, in a fixed order, made as they are asked for.
+
+        Raises SpecFault where an assume errs in a start state.
+        """
+        if self._start is None:
+            return
+        for slots in initial_slots(self.system, self.layout, self._start):
+            state = self.layout.freeze(slots)
+            if self._assumed(state):
+                yield state
+
+    def _assumed(self, s: State) -> bool:
+        return all(a(s) for a in self._assumes)
+
+    def _raw(self, s: State) -> tuple[list[Step], list[Failure]]:
+        out: list[Step] = []
+        bad: list[Failure] = []
+        try:
+            for step in self._steps:
+                step(s, out, bad)
+        except RecursionError:
+            raise Limit("a step makes more choices one after another than can be followed") from None
+        return out, bad
+
+    def expand(self, s: State) -> tuple[list[Step], list[Failure]]:
+        """All steps out of a state, and the steps that end in a fault.
+
+        Steps: (rule number, arguments, next state), distinct, ordered by rule, arguments and outcome; outcomes that
+        break an assume are left out.  Faults: (rule number, arguments, Fault); of one rule and arguments at most one
+        of each finding and name, the first.
+        """
+        out, bad = self._raw(s)
+        return (out, bad) if not self._assumes else self._within_assumes(out, bad)
+
+    def _within_assumes(self, out: list[Step], bad: list[Failure]) -> tuple[list[Step], list[Failure]]:
+        kept: list[Step] = []
+        known: dict[State, bool | Fault] = {}
+        failed = {(r, a, f.finding, f.name) for r, a, f in bad}
+        for rule, args, after in out:
+            if after not in known:
+                try:
+                    known[after] = self._assumed(after)
+                except SpecFault as f:
+                    known[after] = f.fault
+            verdict = known[after]
+            if isinstance(verdict, Fault):
+                key = rule, args, verdict.finding, verdict.name
+                if key not in failed:
+                    failed.add(key)
+                    bad.append((rule, args, verdict))
+            elif verdict:
+                kept.append((rule, args, after))
+        return kept, bad
+
+    def enabled(self, s: State, rule: int) -> list[tuple[object, ...]]:
+        """The arguments for which the rule has an outcome or a fault, before assumes are applied."""
+        out: list[Step] = []
+        bad: list[Failure] = []
+        self._by_number[rule](s, out, bad)
+        return list(dict.fromkeys([a for _, a, _ in out] + [a for _, a, _ in bad]))
+
+    def dropped_by_assume(self, s: State) -> bool:
+        """Whether some step exists here but every result breaks an assume."""
+        out, bad = self._raw(s)
+        if not out or bad:
+            return False
+        return self._within_assumes(out, bad) == ([], [])
+
+    # ------------------------------------------------------------ expressions
+
+    def _function(self, e: Expr, states: str, names: tuple[str, ...] = ()) -> Callable[..., object]:
+        """The expression as a function of `s`, or `s, n` (the state after), and of the named locals."""
+        key = id(e), states, names
+        if key not in self._compiled:
+            scope = Scope("s", "n" if states == "sn" else None)
+            params = list(states)
+            for name in names:
+                scope, param = scope.declare(name)
+                params.append(param)
+            code = compile_expr(self._unit, e, scope)
+            function = self._unit.number("value")
+            self._unit.function(f"{function}({', '.join(params)})", [f"return {code.text}"])
+            self._compiled[key] = e, self._unit.get(function)
+        return self._compiled[key][1]
+
+    def predicate(self, e: Expr) -> Callable[[State], bool]:
+        """A bool expression as a function of the state.  It raises SpecFault on a spec error."""
+        function = self._function(e, "s")
+        return lambda s: bool(function(s))
+
+    def step_predicate(self, e: Expr) -> Callable[[State, State], bool]:
+        """The same of a step: primes read the second state."""
+        function = self._function(e, "sn")
+        return lambda s, after: bool(function(s, after))
+
+    def truth(self, e: Expr, *, step: bool = False) -> Callable[..., object]:
+        """`predicate`, or with `step` `step_predicate`, for inner loops: the result is only true or false to `if`."""
+        return self._function(e, "sn" if step else "s")
+
+    def evaluate(
+        self, e: Expr, s: State, after: State | None = None, env: Mapping[str, object] | None = None
+    ) -> object:
+        """The value, as in NOTE(values), in a state (primes read `after`); `env` gives the values of free names.
+
+        Raises SpecFault on a spec error.
+        """
+        env = env or {}
+        names = tuple(env)
+        states = (s,) if after is None else (s, after)
+        function = self._function(e, "s" if after is None else "sn", names)
+        return tidy(e.type, function(*states, *env.values()))
+
+    def _initial_value(self, e: Expr, env: Mapping[str, object]) -> object:
+        used = {x.name for x in walk(e) if hasattr(x, "name")}
+        return self.evaluate(e, b"", None, {n: v for n, v in env.items() if n in used})
+
+    # ------------------------------------------------------------ states
+
+    def read(self, s: State, variable: str) -> object:
+        """The value of a variable, as in NOTE(values)."""
+        return self.layout.read(s, variable)
+
+    def build(self, values: Mapping[str, object]) -> State:
+        """The state with these values of all variables: the inverse of `read`."""
+        return self.layout.build(values)
+
+    def cells(self, s: State) -> dict[str, str]:
+        """The state as people see it: `pins[page1]` -> `2`."""
+        return {cell.name: show_cell(cell, value) for cell, value in zip(self._cells, s, strict=True)}
+
+    # ------------------------------------------------------------ waits
+
+    def lock_attempts(self, s: State, rule: int) -> list[LockAttempt]:
+        """For a thread's rule: at which waits its step stands in this state, on each way that it can go.
+
+        Only for arguments whose guard holds; a way ends at the first wait that is not over.
+        """
+        which = next(r for r in self.system.rules if r.number == rule)
+        probe = self._probe(which)
+        if probe is None or which.thread is None:
+            return []
+        out: list[LockAttempt] = []
+        for args in self._arguments(which):
+            seen: list[tuple[LockWait | None, tuple[object, ...], object, State, bool]] = []
+            with suppress(SpecFault):  # what was seen before the fault counts
+                probe(s, *args, seen, [])
+            for wait, lock_index, me, state, free in seen:
+                holders = self._holders(wait, lock_index, state) if wait is not None else ()
+                out.append(
+                    LockAttempt(
+                        args,
+                        which.thread,
+                        args[: which.index_arity],
+                        me,
+                        wait.lock if wait is not None else None,
+                        lock_index,
+                        wait.read if wait is not None else False,
+                        free,
+                        holders,
+                    )
+                )
+        return out
+
+    def _probe(self, rule: Rule) -> Callable[..., object] | None:
+        if rule.number not in self._probes:
+            has_guards = rule.thread is not None and guards(rule.body)
+            self._probes[rule.number] = self._unit.get(compile_probe(self._unit, rule)) if has_guards else None
+        return self._probes[rule.number]
+
+    def _arguments(self, rule: Rule) -> Iterator[tuple[object, ...]]:
+        """Every combination of arguments, made as they are asked for."""
+
+        def below(number: int) -> Iterator[tuple[object, ...]]:
+            if number < 0:
+                yield ()
+                return
+            for before in below(number - 1):
+                for v in values(rule.params[number].type):
+                    yield (*before, v)
+
+        return below(len(rule.params) - 1)
+
+    def _holders(self, wait: LockWait, index: tuple[object, ...], s: State) -> tuple[object, ...]:
+        lock = self._locks[wait.lock]
+
+        def at(variable: str) -> tuple[Type, object]:
+            t: Type = self.layout.types[variable]
+            value = self.layout.read(s, variable)
+            for i in index:
+                assert isinstance(t, Array) and isinstance(value, tuple) and isinstance(i, int)
+                value, t = value[ordinal(t.index, i)], t.element
+            return t, value
+
+        found = []
+        t, owner = at(lock.owner)
+        if owner != 0:
+            found.append(owner)
+        if lock.readers is not None:
+            t, readers = at(lock.readers)
+            if not isinstance(t, Set) or not isinstance(readers, int):
+                raise InternalError(f"the readers of {lock.name} are no set")
+            convert = converter(t.element, lock.owner_type)
+            found += [convert(i) for i in range(readers.bit_length()) if readers >> i & 1]
+        return tuple(dict.fromkeys(found))
