@@ -12,6 +12,7 @@ VENV  := .venv
 BIN   := $(VENV)/bin
 SPECS := $(sort $(wildcard specs/*.hmm))
 CODE  := hmmspec tests benchmarks
+LAID  := $(wildcard specs/*.hmm specs/bugs/*.hmm benchmarks/*.hmm docs/tutorial/*.hmm)
 
 .PHONY: all check test lint fmt bench lock clean
 .NOTPARALLEL:
@@ -29,11 +30,12 @@ lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
+	$(BIN)/hmmspec fmt --check $(LAID)
 
 fmt: $(VENV)/.stamp-dev
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
-	$(BIN)/hmmspec fmt $(wildcard specs/*.hmm specs/bugs/*.hmm benchmarks/*.hmm docs/tutorial/*.hmm)
+	$(BIN)/hmmspec fmt $(LAID)
 
 bench: $(VENV)/.stamp-dev
 	$(BIN)/python benchmarks/run.py

@@ -130,9 +130,7 @@ class Diagnostics:
     def __init__(self) -> None:
         self.items: list[Diagnostic] = []
 
-    def error(
-        self, code: str, span: Span, message: str, *, notes: Iterable[Note] = (), fix: str | None = None
-    ) -> None:
+    def error(self, code: str, span: Span, message: str, *, notes: Iterable[Note] = (), fix: str | None = None) -> None:
         self.items.append(Diagnostic(code, message, span, Severity.ERROR, tuple(notes), fix))
 
     def warning(

@@ -32,10 +32,15 @@ def check(
         raise InternalError(f"no engine '{options.engine}' here")
     begin = time.monotonic()
     explored = explore(system, options, progress)
+    return replace(finished(explored, options), wall_seconds=time.monotonic() - begin)
+
+
+def finished(explored: Explored, options: CheckOptions) -> InstanceReport:
+    """The report on what an engine explored; `wall_seconds` is left to the caller."""
     report = _report(explored, options)
     if options.expectations:
-        report = judge_expectations(report, system.expectation, _orbits(explored))
-    return replace(report, wall_seconds=time.monotonic() - begin)
+        report = judge_expectations(report, explored.interp.system.expectation, _orbits(explored))
+    return report
 
 
 def _report(x: Explored, options: CheckOptions) -> InstanceReport:
@@ -43,11 +48,12 @@ def _report(x: Explored, options: CheckOptions) -> InstanceReport:
     verdicts = tuple(Judge(x, options.max_traces, options.witness).verdicts())
     said: tuple[Diagnostic, ...] = ()
     problems: tuple[str, ...] = ()
-    if graph.complete and not graph.number:
+    if graph.complete and not graph.stored and not graph.start_erred:
         nothing = nothing_to_check(system)
         said, problems = (nothing,), (nothing.message,)
-    elif graph.complete and not any(graph.erred):  # where runs end in errors, what never happened says nothing
-        said = tuple(warnings(x.interp, graph, x.states, x.unseen))
+    elif graph.complete and not graph.start_erred and not any(graph.erred):
+        # Where runs end in errors, that something never happened says nothing.
+        said = tuple(warnings(x.interp, graph, x.states, x.unseen, x.visited))
     reduction = ""
     if x.symmetry is not None:
         reduction = "orbits" if x.symmetry.exact else "representatives"
@@ -56,11 +62,11 @@ def _report(x: Explored, options: CheckOptions) -> InstanceReport:
         path=system.path,
         instance=system.instance,
         params=tuple((name, show_value(t, value)) for name, value, t in system.params),
-        engine="python",
+        engine=x.engine,
         seed=options.seed,
         verdicts=verdicts,
         states=None if reduction == "representatives" else graph.full,
-        orbits=len(graph.number) if x.symmetry is not None else None,
+        orbits=graph.stored if x.symmetry is not None else None,
         reduction=reduction,
         transitions=graph.transitions,
         depth=graph.depth,
@@ -79,13 +85,13 @@ def _report(x: Explored, options: CheckOptions) -> InstanceReport:
 def _orbits(x: Explored) -> int | None:
     """How many orbits the states make under all symmetric types, where the file expects a number.
 
-    A search that could not reduce by all of them (`leads_to`, --no-symmetry) is counted afterwards.
+    A search that did not reduce (--no-symmetry) is counted afterwards.
     """
     if x.interp.system.expectation.orbits is None or not x.graph.complete:
         return None
     types = tuple(t for t in x.interp.system.symmetric if t.size >= 2)
     if not types or (x.symmetry is not None and x.symmetry.types == types):
-        return len(x.graph.number)
+        return x.graph.stored
     symmetry = Symmetry(x.interp.system, types)
     return len({symmetry.representative(s)[0] for s in x.states})
 

@@ -129,6 +129,7 @@ class InstanceReport:
     reduction: '' | 'orbits' | 'representatives'; transitions: as the contract counts them (of the states stored);
     limit: '' or which limit ended the search; interrupted: by the user.
     problems: expectations that did not come true ('expected 133 states, found 140').
+    remark: what must be known of how the engine ran ('' if nothing), as why another one did.
     """
 
     spec: str
@@ -152,6 +153,7 @@ class InstanceReport:
     interrupted: bool = False
     problems: tuple[str, ...] = ()
     unproved: tuple[str, ...] = ()  # prove clauses that no engine of this run looked at
+    remark: str = ""
 
     @property
     def exit_code(self) -> int:

@@ -26,13 +26,15 @@ from hmmspec.cli.files import check_writable, write_whole
 from hmmspec.cli.limits import default_memory
 from hmmspec.cli.specs import Loaded, load_all
 from hmmspec.cli.traces import save_itf, save_traces
-from hmmspec.diagnostics import Diagnostic, SpecError
+from hmmspec.diagnostics import Diagnostic, Limit, SpecError
 from hmmspec.report.jsonout import Run, run_to_json
 from hmmspec.report.junit import junit_xml
 from hmmspec.report.progress import ProgressLine
 from hmmspec.report.sarif import run_to_sarif
 from hmmspec.report.style import style_for
 from hmmspec.report.text import TextOptions, report_text, summary_line
+from hmmspec.system.system import System
+from hmmspec.system.types import show_value
 
 EXIT_WRONG, EXIT_INTERRUPTED = 2, 130
 
@@ -126,7 +128,7 @@ def _search(specs: Sequence[Loaded], chosen: Engine, args: argparse.Namespace) -
     try:
         for loaded in specs:
             for system in loaded.systems:
-                report = chosen(system, options, progress)
+                report = _judged(chosen, system, options, progress)
                 if args.no_prove:
                     report = replace(report, unproved=())
                 if progress is not None:
@@ -144,6 +146,30 @@ def _search(specs: Sequence[Loaded], chosen: Engine, args: argparse.Namespace) -
             progress.clear()
         print("interrupted", file=sys.stderr)
     return outcome
+
+
+def _judged(chosen: Engine, system: System, options: CheckOptions, progress: ProgressLine | None) -> InstanceReport:
+    """The engine's report; where the instance is too large to begin with, one that shows nothing and says so."""
+    try:
+        return chosen(system, options, progress)
+    except (Limit, MemoryError) as error:
+        return InstanceReport(
+            spec=system.name,
+            path=system.path,
+            instance=system.instance,
+            params=tuple((name, show_value(t, value)) for name, value, t in system.params),
+            engine=options.engine,
+            seed=options.seed,
+            verdicts=(),
+            states=0,
+            orbits=None,
+            reduction="",
+            transitions=0,
+            depth=0,
+            explore_seconds=0.0,
+            wall_seconds=0.0,
+            limit=str(error) or "out of memory",
+        )
 
 
 def _options(args: argparse.Namespace) -> CheckOptions:

@@ -10,8 +10,9 @@ from hmmspec.cli.args import mistake
 from hmmspec.diagnostics import Diagnostic, Source, SpecError
 from hmmspec.lang.load import load
 from hmmspec.lang.parser import parse_expression
-from hmmspec.lang.syntax import Expr, Instance, Spec
+from hmmspec.lang.syntax import Define, Expr, Ident, Instance, Spec
 from hmmspec.report.saved import digest_of
+from hmmspec.system import expr as core
 from hmmspec.system.build import build_with_warnings
 from hmmspec.system.system import System
 
@@ -60,6 +61,17 @@ def load_system(path: str, instances: Sequence[str], overrides: Mapping[str, str
         instances = declared[:1]
     loaded = load_one(path, instances, overrides)
     return loaded, loaded.systems[0]
+
+
+def expression(loaded: Loaded, system: System, overrides: Mapping[str, str], text: str) -> core.Expr:
+    """An expression over the state, as the spec's own names and types read it.  Raises SpecError."""
+    tree = parse_expression(Source("<command line>", text))
+    # As the body of one more define it is resolved and typed like everything else in the file.
+    name = "value_" + "_" * max((len(d.name) for d in system.defines), default=0)
+    define = Define(Ident(name), (), None, tree, span=tree.span)
+    spec = replace(loaded.spec, declarations=(*loaded.spec.declarations, define))
+    (built,) = build_with_warnings(spec, [system.instance], _values(overrides))
+    return built.system.define(name).body
 
 
 def spec_digest(spec: Spec) -> str:

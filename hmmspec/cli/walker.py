@@ -16,7 +16,7 @@ from hmmspec.cli.args import shown
 from hmmspec.cli.files import write_whole
 from hmmspec.cli.follow import Step, follow
 from hmmspec.cli.limits import default_memory
-from hmmspec.cli.specs import Loaded
+from hmmspec.cli.specs import Loaded, expression
 from hmmspec.cli.traces import read_trace
 from hmmspec.cli.why import why
 from hmmspec.diagnostics import SpecError, did_you_mean
@@ -39,6 +39,7 @@ HELP = """\
   i [N]          begin again, in start state number N
   g TRACE [N]    go to step N (default: the last) of a saved trace, or of
                  the counterexample of a property: runs a check
+  p EXPR         the value of an expression, or of one cell, here
   why STEP       what keeps a step from being possible here
   w FILE         save the way here as a trace
   ?              this list
@@ -78,6 +79,7 @@ class Walker:
             "c": self._changes,
             "i": self._begin_again,
             "g": self._go,
+            "p": self._print,
             "why": self._why,
             "w": self._write,
             "?": lambda _: print(HELP),
@@ -272,7 +274,7 @@ class Walker:
 
     def _state(self, _words: list[str]) -> None:
         for group in state_groups(self.interp.cells(self.here)):
-            for line in self.style.wrap(", ".join(group), "  ", "      "):
+            for line in self.style.wrap_items(group, ", ", "  ", "      "):
                 print(line)
 
     def _changes(self, _words: list[str]) -> None:
@@ -288,6 +290,18 @@ class Walker:
         for line in why(self.interp, self.here, words[0]):
             for part in self.style.wrap(line, "  ", "      "):
                 print(part)
+
+    def _print(self, words: list[str]) -> None:
+        if not words:
+            print("p wants an expression")
+            return
+        text = " ".join(words)
+        cells = self.interp.cells(self.here)
+        if text in cells:  # `place[page0]`: the language has no name for one identity, but the state shows them
+            print(f"  {cells[text]}")
+            return
+        e = expression(self.loaded, self.system, self.overrides, text)
+        print(f"  {show_value(e.type, self.interp.evaluate(e, self.here))}")
 
     def _write(self, words: list[str]) -> None:
         if len(words) != 1:

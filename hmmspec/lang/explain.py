@@ -127,7 +127,10 @@ def _equals(scene: Scene) -> Answer | None:
         return _say(scene, "HMM012", f"'{bad}' does not give a value here", "write '='"), (("=",), 1)
     if bad in (":=", "+=", "-=") and scene.in_expression:
         fix = "write '==' to compare; an assignment is a statement of its own"
-        return _say(scene, "HMM012", f"'{bad}' stands in an expression", fix), (("==",), 1) if bad == ":=" else None
+        return _say(scene, "HMM012", f"'{bad}' stands in an expression", fix), (
+            ("==",),
+            1,
+        ) if bad == ":=" and "EQ" in accepts else None
     if bad in ("+", "-") and "SET" in accepts and scene.prev is not None:
         place = scene.prev if scene.next is not None and scene.next == bad else "x"
         fix = f"write '{place} {bad}= 1;'"
@@ -365,8 +368,28 @@ def _foreign_words(scene: Scene) -> Answer | None:
     return None
 
 
+def _left_out(scene: Scene) -> Answer | None:
+    """What other languages do without: the type of a parameter, the name of an arrow, the braces of a quantifier."""
+    bad, prev, names = scene.bad, scene.prev, scene.words.names
+    opener = next((t for t in reversed(scene.before) if t.type in _BLOCK_WORDS), None)
+    accepted = {names.get(t, t) for t in scene.accepts}
+    if accepted == {"by"}:
+        return _say(scene, "HMM001", "an arrow needs a name", f"write '-> {prev} by NAME'"), None
+    if bad == ":" and [t.type for t in scene.before[-2:-1]] == ["LET"]:
+        return _say(scene, "HMM001", "a 'let' has the type of its value", f"write 'let {prev} = e;'"), None
+    if accepted == {":", ",", "in"} and opener in ("forall", "exists"):
+        fix = f"write {opener} p: Page {{ ... }}"
+        return _say(scene, "HMM014", f"the body of '{opener}' stands in braces", fix), None
+    if accepted == {":", ","} and bad == ")":
+        return _say(scene, "HMM001", "a parameter needs a type", f"write '{prev}: TYPE'"), None
+    if bad == "not" and scene.next == "in" and scene.in_expression:
+        return _say(scene, "HMM001", "unexpected word 'not'", "write '!(x in S)'"), None
+    return None
+
+
 _RULES = (
     _end_of_file,
+    _left_out,
     _numbers,
     _square_set,
     _typeless,

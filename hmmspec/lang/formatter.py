@@ -13,18 +13,25 @@ from dataclasses import dataclass, field
 from hmmspec.diagnostics import Diagnostics, InternalError, Source
 from hmmspec.lang.lexer import Tok, scan
 from hmmspec.lang.parser import parse
-from hmmspec.lang.spacing import classify, space_between
+from hmmspec.lang.spacing import INDENT, classify, space_between
 
-_STEP = 4
+_STEP = len(INDENT)
 _TAB = 8
+_PASSES = 8
 
 
 def format_text(source: Source) -> str:
     """The text of `source` in the common layout.  Raises `SpecError` if it does not parse."""
     parse(source)
     tokens = scan(source, Diagnostics())
-    text = _Layout(source.text, tokens).run()
-    again = scan(Source(source.path, text), Diagnostics())
+    before, text, again = source.text, "", tokens
+    # One pass is enough for anything that somebody wrote; a second one may move what stands in very odd places.
+    for _ in range(_PASSES):
+        text = _Layout(before, again).run()
+        if text == before:
+            break
+        before = text
+        again = scan(Source(source.path, text), Diagnostics())
     if [_essence(tok) for tok in tokens] != [_essence(tok) for tok in again]:
         raise InternalError("formatting changed the tokens of the file")
     return text
@@ -39,14 +46,26 @@ def _essence(tok: Tok) -> str:
 
 @dataclass
 class _Frame:
-    """An open bracket.  `indent`: of the line that opened it; `inner`: of the lines in it; `hang`: of the lines that
-    belong to the last label."""
+    """An open bracket.
+
+    indent: of the statement or line that opened it; inner: of the lines in it.
+    current: of the statement that has begun, and current_column: where that was written.
+    label: the indentation of the last label, label_column: where it was written; hang: the indentation of the lines
+    below it that the author put deeper than it, settled: whether one of them has fixed that.
+    align: the place of what follows the bracket on its line, as it was written and as it is now.
+    """
 
     kind: str
     indent: int
     inner: int
+    current: int = 0
+    current_column: int = 0
     fresh: bool = True
     hang: int | None = None
+    label: int = 0
+    label_column: int = 0
+    settled: bool = True
+    align: tuple[int, int] = (-1, -1)
 
 
 @dataclass
@@ -97,7 +116,11 @@ class _Layout:
         else:
             code = first
         if code is not None and roles[code] == "label":
-            return frame.inner
+            # A label inside a loop may stand below those outside of it, as C programmers like it.
+            written = self._column(self.tokens[code].start)
+            return next((f.label for f in frames if f.hang is not None and written <= f.label_column), frame.inner)
+        if code is not None and roles[code] == "label colon":
+            return frame.label + _STEP
         if code is not None and not comment_only:
             # Closing brackets at the start of a line stand below the line that opened them.
             depth = len(frames) - 1
@@ -108,32 +131,60 @@ class _Layout:
                 at += 1
             if at > code:
                 return frame.indent
-        base = frame.inner if frame.hang is None else frame.hang
-        joins = code is not None and self.tokens[code].text in ("else", "or") and frame.kind == "block"
-        if frame.kind != "list" and not frame.fresh and not joins:
-            return base + _STEP
-        return base
+        if code is not None and self.tokens[code].kind == "doc":
+            return min(_STEP, self._column(self.tokens[code].start))
+        written = self._column(self.tokens[first if code is None else code].start)
+        if frame.kind == "list":
+            return frame.align[1] if written == frame.align[0] else frame.inner
+        joins = code is not None and self.tokens[code].text in ("else", "or") and self._after_block(code, roles)
+        if not frame.fresh and not joins:
+            # One level deeper, or two where the author wants to tell it from a block below.
+            deep = written - frame.current_column >= 2 * _STEP
+            return frame.current + (2 * _STEP if deep else _STEP)
+        frame.current, frame.current_column = frame.inner, written
+        below = frame.label + written - frame.label_column  # the author's column, seen from the label
+        if frame.hang is not None and below > frame.inner:
+            if not frame.settled and below >= frame.label + 2 * _STEP:
+                # It need not be that of the statement in `label: statement`.
+                frame.hang = below
+            frame.settled = True
+            frame.current = frame.hang
+        return frame.current
+
+    def _after_block(self, i: int, roles: Sequence[str]) -> bool:
+        """Whether the last token before token `i`, comments aside, closes a block."""
+        before = (k for k in range(i - 1, -1, -1) if self.tokens[k].kind != "comment")
+        last = next(before, None)
+        return last is not None and self.tokens[last].text == "}" and roles[last] == "block"
 
     def _advance(self, frames: list[_Frame], first: int, last: int, indent: int, roles: Sequence[str]) -> None:
         """Follow the brackets and statements of a line that was written at `indent`."""
-        column = self._column_after_label(first, last, indent, roles)
+        line_indent = indent
         for i in range(first, last):
             tok, role = self.tokens[i], roles[i]
             frame = frames[-1]
             if tok.kind == "comment":
                 continue
             if role == "label":
-                frame.hang = None
+                frame.label = indent
+                frame.label_column = self._column(self.tokens[first].start)
             elif role == "label colon":
                 frame.fresh = True
                 following = next((t for t in self.tokens[i + 1 : last] if t.kind != "comment"), None)
+                frame.settled = following is None
                 if following is None:
-                    frame.hang = indent + _STEP
+                    frame.hang = max(frame.label + _STEP, frame.inner)
                 else:
-                    frame.hang = indent = column
+                    frame.hang = frame.current = indent = self._place(first, i + 1, line_indent, roles)
+                    frame.current_column = self._column(following.start)
             elif tok.kind == "op" and tok.text in ("(", "[", "{"):
                 frame.fresh = False
-                frames.append(_Frame(role if role in ("block", "record") else "list", indent, indent + _STEP))
+                kind = role if role in ("block", "record") else "list"
+                at = indent if kind == "list" or frame.kind == "list" else frame.current
+                frames.append(_Frame(kind, at, at + _STEP))
+                if i + 1 < last and self.tokens[i + 1].kind != "comment":
+                    place = self._place(first, i + 1, line_indent, roles)
+                    frames[-1].align = (self._column(self.tokens[i + 1].start), place)
             elif tok.kind == "op" and tok.text in (")", "]", "}") and len(frames) > 1:
                 closed = frames.pop()
                 frames[-1].fresh = closed.kind == "block"
@@ -142,13 +193,10 @@ class _Layout:
                 if len(frames) == 1 and i <= 1:
                     frame.fresh = True  # `spec NAME` has no semicolon
 
-    def _column_after_label(self, first: int, last: int, indent: int, roles: Sequence[str]) -> int:
-        """Where the first statement after the last label of a line stands, once the line is written."""
-        colons = [i for i in range(first, last) if roles[i] == "label colon"]
-        if not colons or colons[-1] + 1 >= last:
-            return indent
-        line = self._write(first, colons[-1] + 2, indent, roles).split("\n")[-1]
-        return len(line) - len(self.tokens[colons[-1] + 1].text.split("\n")[-1])
+    def _place(self, first: int, i: int, indent: int, roles: Sequence[str]) -> int:
+        """The column of token `i` in its line, which begins with token `first` at `indent`."""
+        line = self._write(first, i + 1, indent, roles)
+        return len(line[: len(line) - len(self.tokens[i].text)].rsplit("\n", 1)[-1])
 
     # ------------------------------------------------------------ one line
 
@@ -175,8 +223,10 @@ class _Layout:
             return max(1, written)
         if written >= 2 and tok.text not in (";", ","):
             return written
-        # `var dirty [Page]`: a column of brackets below a longer name may need one space.
-        if roles[i] == "index" and self.tokens[first].text in ("var", "lock", "rwlock") and written == 1:
+        # `var dirty [Page]`: a column of brackets or colons below a longer name may need one space.
+        declares = self.tokens[first].text in ("var", "lock", "rwlock", "param", "define")
+        column = roles[i] == "index" or (tok.text == ":" and self.text[tok.end : tok.end + 1] == " ")
+        if written == 1 and (tok.text == ".." or prev.text == ".." or (declares and column)):
             return 1
         return 1 if space_between(prev, tok, roles[i - 1], roles[i]) else 0
 

@@ -7,14 +7,12 @@ declaration.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
-from importlib import resources
 from typing import Any
 
-from lark import Lark, Token, Tree
+from lark import Token, Tree
 from lark.exceptions import UnexpectedToken
-from lark.lexer import Lexer
 from lark.parsers.lalr_interactive_parser import InteractiveParser
 
 from hmmspec.diagnostics import Diagnostics, InternalError, Source, Span
@@ -23,6 +21,7 @@ from hmmspec.lang.builder import Builder
 from hmmspec.lang.depth import check_brackets, check_depth
 from hmmspec.lang.explain import Scene, Vocabulary, explain
 from hmmspec.lang.lexer import MAX_ERRORS, Tok, scan
+from hmmspec.lang.tables import parser_tables
 
 
 def parse(source: Source) -> syntax.File:
@@ -219,37 +218,14 @@ def _shorten(text: str) -> str:
 # ---------------------------------------------------------------- lark
 
 
-class _NoLexer(Lexer):
-    """Lark wants a lexer; tokens are fed one by one instead."""
-
-    def __init__(self, conf: Any) -> None:
-        pass
-
-    def lex(self, lexer_state: Any, parser_state: Any) -> Iterator[Token]:
-        return iter(())
-
-
-@cache
-def _lark() -> Lark:
-    grammar = resources.files("hmmspec.lang").joinpath("grammar.lark").read_text(encoding="utf-8")
-    return Lark(
-        grammar,
-        parser="lalr",
-        lexer=_NoLexer,
-        start=["file", "rest", "expression"],
-        propagate_positions=True,
-        maybe_placeholders=True,
-    )
-
-
 @cache
 def _terminals() -> dict[str, str]:
     """Keyword or operator -> the terminal that lark gave it."""
-    return {t.pattern.value: t.name for t in _lark().terminals}
+    return {t.pattern.value: t.name for t in parser_tables().terminals}
 
 
 def _interactive(start: str) -> InteractiveParser:
-    return _lark().parse_interactive(start=start)
+    return parser_tables().parse_interactive(start=start)
 
 
 def _accepts(parser: InteractiveParser) -> frozenset[str]:

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 
 from hmmspec.lang import syntax as s
 from hmmspec.lang.lexer import quote
-
-_INDENT = "    "
+from hmmspec.lang.spacing import INDENT
 
 # How tight each operator binds; an operand that binds less gets parentheses.
 _LOWEST, _IFF, _IMPLIES, _OR, _AND, _COMPARE, _RANGE, _ADD, _MUL, _UNARY, _POSTFIX = range(11)
@@ -208,7 +207,7 @@ def _stmts(body: s.Block) -> list[str]:
     for stmt in body:
         if isinstance(stmt, s.Label):
             lines.append(f"{stmt.name.name}:")
-            margin = _INDENT
+            margin = INDENT
         else:
             lines.extend(margin + line for line in _stmt(stmt))
     return lines
@@ -217,7 +216,7 @@ def _stmts(body: s.Block) -> list[str]:
 def _braced(head: str, body: s.Block) -> list[str]:
     if not body:
         return [f"{head} {{ }}"]
-    return [f"{head} {{", *(_INDENT + line for line in _stmts(body)), "}"]
+    return [f"{head} {{", *(INDENT + line for line in _stmts(body)), "}"]
 
 
 def _joined(blocks: Sequence[tuple[str, s.Block]]) -> list[str]:
@@ -368,7 +367,7 @@ def _var(d: s.VarDecl) -> str:
 def _process(head: str, own: Sequence[s.VarDecl], body: s.Block) -> list[str]:
     if not own and not body:
         return [f"{head} {{ }}"]
-    return [f"{head} {{", *(_INDENT + _var(d) for d in own), *(_INDENT + line for line in _stmts(body)), "}"]
+    return [f"{head} {{", *(INDENT + _var(d) for d in own), *(INDENT + line for line in _stmts(body)), "}"]
 
 
 def _machine(d: s.Machine) -> list[str]:
@@ -376,7 +375,7 @@ def _machine(d: s.Machine) -> list[str]:
     lines = [f"states {_names(d.states)};", f"initial {initial};"]
     for arrow in d.arrows:
         lines.extend(_arrow(arrow))
-    return [f"machine {d.name.name}{_indices(d.indices)} {{", *(_INDENT + line for line in lines), "}"]
+    return [f"machine {d.name.name}{_indices(d.indices)} {{", *(INDENT + line for line in lines), "}"]
 
 
 def _arrow(arrow: s.Arrow) -> list[str]:
@@ -417,7 +416,7 @@ def print_file(file: s.File) -> str:
 
 
 def _block(head: str, lines: Sequence[str]) -> list[str]:
-    return [f"{head} {{", *(_INDENT + line for line in lines), "}"]
+    return [f"{head} {{", *(INDENT + line for line in lines), "}"]
 
 
 def _doc(doc: str) -> str:

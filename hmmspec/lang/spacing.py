@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from hmmspec.lang.lexer import Tok
 
+# One level, here and in the printer.
+INDENT = "  "
+
 # After these a `{` opens a block even though no operand stands before it.
 _BLOCK_HEADS = frozenset(["either", "or", "else", "by"])
 # Braces with a space inside; sets have none.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from hmmspec.checker.verdict import Blame, Change, Trace, TraceStep
 from hmmspec.diagnostics import Diagnostic, Span
@@ -15,9 +15,14 @@ class BadTrace(ValueError):
     """A JSON value that is not a trace; the message says where it differs."""
 
 
+def in_file(span: Span | None) -> TypeGuard[Span]:
+    """Whether the span is in a file, not in the command line or what is built in."""
+    return span is not None and not span.path.startswith("<")
+
+
 def span_to_plain(span: Span | None) -> Json:
     """Where something is written: file, 1-based line and column, and the end; None for what is built in."""
-    if span is None or not span.source.text:
+    if not in_file(span):
         return None
     end_line, end_column = span.source.position(span.end)
     return {

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from hmmspec.checker.verdict import InstanceReport, Status, Trace, TraceStep, Verdict
 from hmmspec.diagnostics import CODES, Diagnostic, Severity, Span
 from hmmspec.report.jsonout import Run
-from hmmspec.report.plain import Json
+from hmmspec.report.plain import Json, in_file
 from hmmspec.report.trace_text import state_text, step_title
 from hmmspec.report.words import limit_text, remarks, sentence
 
@@ -62,7 +62,7 @@ def _diagnostic(d: Diagnostic) -> dict[str, Json]:
         "level": "error" if d.severity is Severity.ERROR else "warning",
         "message": {"text": message},
     }
-    if d.span.source.text:
+    if in_file(d.span):
         result["locations"] = _places(d.span, d.span.path)
     related: list[Json] = [
         {**place, "message": {"text": n.message}} for n in d.notes if n.span for place in _places(n.span, n.span.path)
@@ -115,8 +115,8 @@ def _flow_step(report: InstanceReport, number: int, step: TraceStep) -> Json:
 
 def _places(span: Span | None, path: str) -> list[dict[str, Json]]:
     """One physical location: the span, or the file alone where there is none."""
-    artifact: dict[str, Json] = {"artifactLocation": {"uri": _uri(span.path if span and span.source.text else path)}}
-    if span is not None and span.source.text:
+    artifact: dict[str, Json] = {"artifactLocation": {"uri": _uri(span.path if in_file(span) else path)}}
+    if in_file(span) and span.source.text:
         end_line, end_column = span.source.position(span.end)
         artifact["region"] = {
             "startLine": span.line,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TextIO
 
 MAIL_WIDTH = 72
 WIDEST = 110
+_KEPT = "\0"  # a space at which no line may end
 
 Tone = Literal["good", "bad", "warn", "dim", "strong"]
 _CODES: dict[Tone, str] = {"good": "32", "bad": "1;31", "warn": "33", "dim": "2", "strong": "1"}
@@ -38,6 +40,11 @@ class Style:
             break_on_hyphens=False,
         )
         return lines or [first.rstrip()]
+
+    def wrap_items(self, items: Sequence[str], between: str, first: str = "", rest: str | None = None) -> list[str]:
+        """Items in lines; no line ends within an item that is short enough for that to look well."""
+        kept = [item.replace(" ", _KEPT) if len(item) <= self.width // 2 else item for item in items]
+        return [line.replace(_KEPT, " ") for line in self.wrap(between.join(kept), first, rest)]
 
 
 PLAIN = Style()

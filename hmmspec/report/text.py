@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hmmspec.checker.verdict import InstanceReport, Status, Trace, Verdict
-from hmmspec.diagnostics import render
+from hmmspec.diagnostics import Diagnostic, render
 from hmmspec.report.style import Style, Tone
 from hmmspec.report.trace_text import TraceOptions, trace_lines
 from hmmspec.report.words import (
+    FINDINGS,
     counts,
     is_quiet_finding,
     limit_text,
@@ -19,8 +20,14 @@ from hmmspec.report.words import (
     seconds,
     sentence,
     steps_of,
+    unit,
 )
 
+# What the last state of a trace shows, where neither a message nor the failing part of the property says so.
+_ENDINGS = {
+    "deadlock": "here no step is possible, and no terminal holds",
+    "recoverable": "from here no path leads back",
+}
 _NEVER_TAKEN = {"HMM090", "HMM091"}  # warnings that say so, with the place
 
 
@@ -53,7 +60,7 @@ def report_text(report: InstanceReport, style: Style, options: TextOptions) -> s
     if options.coverage:
         lines += _coverage(report, style)
     for warning in report.warnings:
-        lines += ["", *render(warning).splitlines()]
+        lines += ["", *_warning(warning, style)]
     for verdict in report.verdicts:
         lines += _traces(report, verdict, style, options)
     return "\n".join(lines) + "\n"
@@ -63,37 +70,43 @@ def summary_line(path: str, reports: Sequence[InstanceReport], instances: int, s
     """One line for a whole spec: what a reader of `hmmspec check specs/*.hmm` looks at first.
 
     instances: how many there are to check; fewer reports mean that the user interrupted the run.  A list of names
-    that does not fit in a mail's width is left out; what a good verdict claims never is.
+    that does not fit in a mail's width becomes a number; what a good verdict claims is never left out.
     """
-    told, tone = _summary(reports, instances)
-    if tone != "good" and len(path) + 2 + len(told) > style.width:
-        told = told.partition(":")[0]
+    told, short, tone = _summary(reports, instances)
+    if len(path) + 2 + len(told) > style.width:
+        told = short
     return f"{path}: {style.paint(told, tone)}"
 
 
-def _summary(reports: Sequence[InstanceReport], instances: int) -> tuple[str, Tone]:
+def _summary(reports: Sequence[InstanceReport], instances: int) -> tuple[str, str, Tone]:
+    """What to say of a spec, the same shorter, and its tone."""
     wrong: dict[str, list[str]] = {}
     for r in reports:
         for v in r.verdicts:
             if v.status is Status.VIOLATED and not v.expected:
                 wrong.setdefault(v.property, []).append(r.instance)
     if wrong:
-        return f"VIOLATED: {listed([f'{name} ({listed(where)})' for name, where in wrong.items()])}", "bad"
-    if any(r.problems for r in reports):
-        return f"NOT AS EXPECTED: {listed([r.instance for r in reports if r.problems])}", "bad"
+        names = listed([f"{name} ({listed(where)})" for name, where in wrong.items()])
+        return f"VIOLATED: {names}", f"VIOLATED: {plural(len(wrong), 'property', 'properties')}", "bad"
+    missed = [r.instance for r in reports if r.problems]
+    if missed:
+        return f"NOT AS EXPECTED: {listed(missed)}", f"NOT AS EXPECTED: {plural(len(missed), 'instance')}", "bad"
     if not reports:
-        return "not checked (interrupted)", "warn"
+        return "not checked (interrupted)", "not checked (interrupted)", "warn"
     if len(reports) < instances or any(r.interrupted for r in reports):
-        return "INTERRUPTED: no violation found so far", "warn"
+        return "INTERRUPTED: no violation found so far", "INTERRUPTED", "warn"
     partial = [r for r in reports if r.exit_code]
     if partial:
-        return f"INCOMPLETE: {listed([f'{r.instance}, {limit_text(r)}' for r in partial], 2)}", "warn"
+        names = listed([f"{r.instance}, {limit_text(r)}" for r in partial], 2)
+        return f"INCOMPLETE: {names}", f"INCOMPLETE: {len(partial)} of {plural(len(reports), 'instance')}", "warn"
     judged = {v.property for r in reports for v in r.verdicts if not is_quiet_finding(v)}
     found = [v for r in reports for v in r.verdicts if v.status is Status.VIOLATED]
     where = plural(len(reports), "instance")
     if found:
-        return f"as expected: {plural(len(found), 'violation')} found in {where}", "good"
-    return f"ok: {plural(len(judged), 'property', 'properties')} in {where} (exhaustive)", "good"
+        told = f"as expected: {plural(len(found), 'violation')} found"
+        return f"{told} in {where} (exhaustive)", f"{told} (exhaustive)", "good"
+    told = f"ok: {plural(len(judged), 'property', 'properties')} in {where} (exhaustive)"
+    return told, told, "good"
 
 
 def _head(report: InstanceReport, style: Style) -> list[str]:
@@ -122,7 +135,7 @@ def _verdicts(report: InstanceReport, style: Style) -> list[str]:
             lines += _table_row(row, name_width, style)
         quiet = [f"no {v.property}" for v in members if is_quiet_finding(v) and v.status is not Status.WARNING]
         if quiet:
-            lines += style.wrap(", ".join(quiet), "    ", "    ")
+            lines += style.wrap_items(quiet, ", ", "    ")
     return lines
 
 
@@ -156,6 +169,8 @@ def _table_row(row: _Row, name_width: int, style: Style) -> list[str]:
 
 def _problems(report: InstanceReport, style: Style) -> list[str]:
     lines: list[str] = []
+    if report.limit and not report.verdicts:
+        lines += ["", *(style.paint(x, "warn") for x in style.wrap(f"not searched: {report.limit}", "  ", "    "))]
     if report.problems:
         lines += ["", style.paint("  not as the file expects:", "bad")]
         for problem in report.problems:
@@ -185,10 +200,21 @@ def _coverage(report: InstanceReport, style: Style) -> list[str]:
     if not report.coverage:
         return []
     digits = max(len(str(c.fired)) for c in report.coverage)
-    lines = ["", "  how often each step fired, over all arguments:"]
+    of_what = f", out of the stored {unit(report)}s" if report.reduction else ""
+    lines = ["", f"  how often each step fired, over all arguments{of_what}:"]
     for c in report.coverage:
         line = f"    {c.fired:>{digits}}  {c.rule}"
         lines.append(line if c.fired else style.paint(f"{line}  (never)", "warn"))
+    return lines
+
+
+def _warning(warning: Diagnostic, style: Style) -> list[str]:
+    """The diagnostic in narrow lines; the line of the spec that it shows stays as it is."""
+    lines: list[str] = []
+    for line in render(warning).splitlines():
+        quoted = line.lstrip(" 0123456789").startswith("|")
+        indent = " " * (len(line) - len(line.lstrip()))
+        lines += [line] if quoted else style.wrap(line.lstrip(), indent, indent + "  ")
     return lines
 
 
@@ -199,9 +225,7 @@ def _traces(report: InstanceReport, verdict: Verdict, style: Style, options: Tex
     if unexpected or options.traces:
         for number, trace in enumerate(found, 1):
             nth = f", trace {number} of {len(found)}" if len(found) > 1 else ""
-            state = "is a warning" if verdict.status is Status.WARNING else "is violated"
-            if verdict.status is Status.VIOLATED and verdict.expected:
-                state = "is violated as expected"
+            state = _state_of(verdict)
             title = f"{verdict.property} {state} in instance {report.instance}{nth}: {steps_of(trace, verdict.level)}"
             lines += _titled(title, "bad" if unexpected else "warn", verdict, trace, _Frame(report, style, options))
     if options.witness and verdict.witness is not None and verdict.status is Status.HOLDS:
@@ -209,6 +233,13 @@ def _traces(report: InstanceReport, verdict: Verdict, style: Style, options: Tex
         title = f"{verdict.property} is reached in instance {report.instance} in {length}"
         lines += _titled(title, "good", verdict, verdict.witness, _Frame(report, style, options))
     return lines
+
+
+def _state_of(verdict: Verdict) -> str:
+    if verdict.status is Status.WARNING:
+        return "is a warning"
+    what = "found" if verdict.property in FINDINGS else "is violated"
+    return f"{what} as expected" if verdict.expected else what
 
 
 @dataclass(frozen=True)
@@ -225,8 +256,11 @@ def _titled(title: str, tone: Tone, verdict: Verdict, trace: Trace, frame: _Fram
     told = ", ".join(part for part in (where, f'"{verdict.text}"' if verdict.text else "") if part)
     if told:
         lines += style.wrap(told, "  ", "  ")
-    lines.append("")
-    return lines + trace_lines(trace, style, TraceOptions(frame.options.full_states, frame.report.path))
+    lines += ["", *trace_lines(trace, style, TraceOptions(frame.options.full_states, frame.report.path))]
+    if not trace.message and verdict.status is not Status.HOLDS:
+        ending = _ENDINGS.get(verdict.property) or _ENDINGS.get(verdict.kind)
+        lines += ["", style.paint(ending, "bad")] if ending else []
+    return lines
 
 
 def _quoted(text: str) -> str:

@@ -9,8 +9,6 @@ from hmmspec.checker.verdict import Blame, Trace, TraceStep
 from hmmspec.report.style import Style
 from hmmspec.report.words import plural
 
-_KEPT = "\0"  # a space at which no line may end
-
 
 @dataclass(frozen=True)
 class TraceOptions:
@@ -59,7 +57,7 @@ def step_lines(step: TraceStep, number: str, style: Style, options: TraceOptions
     elif not step.changes:
         lines.append(f"{pad}  (nothing changes)")
     if options.full_states and not failed:
-        lines += _wrapped(state_text(step.cells), f"{pad}  state  ", style)
+        lines += style.wrap_items(state_text(step.cells), "; ", f"{pad}  state  ")
     return lines
 
 
@@ -140,22 +138,16 @@ def _start(cells: Mapping[str, str], style: Style) -> list[str]:
     """The first state, a line for each variable."""
     out: list[str] = []
     for group in state_groups(cells):
-        out += _wrapped(group, "start  " if not out else "       ", style, ", ")
+        out += style.wrap_items(group, ", ", "start  " if not out else "       ")
     return out or ["start"]
-
-
-def _wrapped(items: list[str], first: str, style: Style, between: str = "; ") -> list[str]:
-    """Items in lines, each item kept together where it is short enough for that to look well."""
-    kept = [item.replace(" ", _KEPT) if len(item) <= style.width // 2 else item for item in items]
-    return [line.replace(_KEPT, " ") for line in style.wrap(between.join(kept), first)]
 
 
 def _ending(trace: Trace) -> str:
     if trace.loop == len(trace.steps):
         return "and stays there for ever"
-    back = "the start" if trace.loop == 0 else f"the state after step {trace.loop}"
+    back = "at the start" if trace.loop == 0 else f"in the state after step {trace.loop}"
     repeated = plural(len(trace.steps) - (trace.loop or 0), "step")
-    return f"back in {back}: the last {repeated} for ever"
+    return f"back {back}: the last {repeated} for ever"
 
 
 def _where(step: TraceStep, path: str) -> str:

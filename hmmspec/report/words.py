@@ -44,7 +44,7 @@ def searched(report: InstanceReport) -> str:
     """What the search counted: `133 states`, `2705 orbits`, `310 representatives`."""
     if report.states is not None:
         return plural(report.states, "state")
-    return plural(report.orbits or 0, _unit(report))
+    return plural(report.orbits or 0, unit(report))
 
 
 def reachable_states(report: InstanceReport) -> str:
@@ -57,12 +57,12 @@ def counts(report: InstanceReport) -> str:
     """States, orbits, transitions and depth on one line."""
     reduced = report.reduction and report.orbits is not None
     if reduced and report.states is not None:
-        first = f"{plural(report.states, 'state')} in {plural(report.orbits or 0, _unit(report))}"
+        first = f"{plural(report.states, 'state')} in {plural(report.orbits or 0, unit(report))}"
     elif reduced:
-        first = f"{plural(report.orbits or 0, _unit(report))} (states not counted)"
+        first = f"{plural(report.orbits or 0, unit(report))} (states not counted)"
     else:
         first = searched(report)
-    of_these = f" out of the {_unit(report)}s" if reduced else ""
+    of_these = f" out of the {unit(report)}s" if reduced else ""
     return f"{first}, {plural(report.transitions, 'transition')}{of_these}, depth {report.depth}"
 
 
@@ -115,10 +115,11 @@ def limit_text(report: InstanceReport) -> str:
     if found := re.fullmatch(r"(?:(time|memory|state) )?limit of (\S+)(?: states)?", report.limit):
         option = found[1] if found[1] in {"time", "memory"} else "states"
         return f"limit --{option} {found[2]} reached"
-    return f"limit {report.limit} reached" if report.limit else "search not complete"
+    return report.limit or "search not complete"
 
 
-def _unit(report: InstanceReport) -> str:
+def unit(report: InstanceReport) -> str:
+    """What a reduced search stores: an orbit once, or several representatives of it."""
     return "representative" if report.reduction == "representatives" else "orbit"
 
 
@@ -149,5 +150,5 @@ def _holds(report: InstanceReport, verdict: Verdict) -> str:
         case _ if verdict.kind == "reachable":
             return f"reached in instance {report.instance} (a witness was found)"
         case _:
-            how = f", {plural(report.orbits or 0, _unit(report))}" if report.reduction else ""
+            how = f", {plural(report.orbits or 0, unit(report))}" if report.reduction else ""
             return f"holds in {reachable_states(report)} (exhaustive{how})"

@@ -21,6 +21,7 @@ from hmmspec.system.elaborate.lower import Lowerer
 from hmmspec.system.elaborate.names import ERROR, Names
 from hmmspec.system.elaborate.params import settle
 from hmmspec.system.elaborate.properties import Rest, RuleIndex
+from hmmspec.system.elaborate.refinement import refinement_map
 from hmmspec.system.elaborate.scope import Env, collect
 from hmmspec.system.elaborate.shapes import thread_shape
 from hmmspec.system.elaborate.threads import ThreadLowerer
@@ -124,7 +125,7 @@ class _Builder:
         for d in declarations:
             if isinstance(d, S.TypeDecl):
                 self.names.named_type(d.name.name, d.name.span)
-        used_types = set(self.names.used)
+        used_types = {n for n in self.names.used if not isinstance(self.symbols.get(n), S.Define)}
         variables = [v for d in declarations for v in self._variables(d)]
         for d in declarations:
             if isinstance(d, S.Define):
@@ -378,8 +379,6 @@ class _Builder:
     # ------------------------------------------------------------ refinement and warnings
 
     def _refinement(self) -> core.RefinementMap | None:
-        from hmmspec.system.elaborate.refinement import refinement_map
-
         assert self.spec.refines is not None
         wanted = {d.name.name for d in self.spec.refines.abstract.declarations if isinstance(d, S.ParamDecl)}
         given: dict[str, S.Expr | E.Const] = {n: c for n, c in self.names.params.items() if n in wanted}
@@ -440,7 +439,8 @@ def _as_expr(value: Value) -> S.Expr | E.Const:
 
 
 def _warning(name: S.Ident, kind: str) -> Diagnostic:
-    return Diagnostic("HMM097", f"the {kind} '{name.name}' is never used", name.span, Severity.WARNING)
+    unchecked = ", so its body was not checked" if kind == "procedure" else ""
+    return Diagnostic("HMM097", f"the {kind} '{name.name}' is never used{unchecked}", name.span, Severity.WARNING)
 
 
 def _switched_off(guard: E.Expr) -> bool:

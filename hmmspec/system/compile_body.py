@@ -197,7 +197,10 @@ class BodyCompiler:
             return ["return"] if self.shape.kind != "plain" else []
         if self.shape.kind == "plain":
             inner = self.block(rest, scope, then, depth + 1)
-            return [f"if {condition.text}:", *indent(inner)] if inner else []
+            if inner:
+                return [f"if {condition.text}:", *indent(inner)]
+            # Nothing can follow, but the condition may still fault.
+            return [condition.text] if self.unit.analysis.can_fault(s.condition) else []
         return [f"if {negation(condition).text}: return", *self.block(rest, scope, then, depth)]
 
     def attempt(self, s: Guard, condition: Code, scope: Scope) -> Lines:

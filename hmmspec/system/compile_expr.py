@@ -16,7 +16,6 @@ from hmmspec.system.code import (
     COMPARE,
     MAX_DEPTH,
     PRODUCT,
-    SHIFT,
     SUM,
     TERNARY,
     UNARY,
@@ -32,9 +31,9 @@ from hmmspec.system.code import (
     negation,
     python_name,
 )
-from hmmspec.system.compile_cast import compile_cast, inside, shifted
+from hmmspec.system.compile_cast import compile_cast
 from hmmspec.system.compile_quant import compile_quant
-from hmmspec.system.convert import span_of
+from hmmspec.system.compile_set import comparison, in_set, is_member, make_set, thread_id
 from hmmspec.system.expr import (
     Apply,
     Arith,
@@ -72,15 +71,7 @@ from hmmspec.system.slots import field_offset
 from hmmspec.system.types import (
     Array,
     Queue,
-    Range,
     Record,
-    Set,
-    ThreadId,
-    Union,
-    cardinality,
-    is_scalar,
-    offsets,
-    project,
 )
 
 # A define whose expanded body is no larger than this is written out where it is applied.
@@ -120,7 +111,7 @@ def _compile(unit: Unit, e: Expr, scope: Scope) -> Code:
         case Arith():
             return _arith(unit, e, sub(e.left), sub(e.right))
         case Compare(op, left, right):
-            return _compare(op, sub(left), sub(right))
+            return comparison(op, sub(left), sub(right))
         case Logic():
             return _logic(unit, e, scope)
         case SetOp(op, left, right):
@@ -131,7 +122,7 @@ def _compile(unit: Unit, e: Expr, scope: Scope) -> Code:
                 return infix("|", a, b, BIT_OR)
             return infix("&", a, Code(f"~{b.at(UNARY)}", UNARY, depth=b.depth), BIT_AND)
         case InSet():
-            return _in_set(unit, e, scope)
+            return in_set(unit, e, scope, compile_expr)
         case InRange(value, low, high):
             v, a, b = sub(value), sub(low), sub(high)
             if unit.analysis.can_fault(e):
@@ -139,7 +130,7 @@ def _compile(unit: Unit, e: Expr, scope: Scope) -> Code:
             text = f"{a.at(COMPARE + 1)} <= {v.at(COMPARE + 1)} <= {b.at(COMPARE + 1)}"
             return Code(text, COMPARE, depth=deeper(v, a, b))
         case IsMember():
-            return _is_member(e, sub(e.value))
+            return is_member(e, sub(e.value))
         case If(condition, then, otherwise):
             c = sub(condition)
             if c.fixed:
@@ -163,9 +154,9 @@ def _compile(unit: Unit, e: Expr, scope: Scope) -> Code:
                 return unit.value(tuple(c.value for c in codes))
             return Code(f"({', '.join(c.text for c in codes)},)", depth=deeper(*codes))
         case MakeSet(elements, _):
-            return _make_set(e, [sub(x) for x in elements])
+            return make_set(e, [sub(x) for x in elements])
         case MakeThreadId(args, _):
-            return _thread_id(e, [sub(a) for a in args])
+            return thread_id(e, [sub(a) for a in args])
         case Size(operand):
             c = sub(operand)
             if isinstance(operand.type, Queue):
@@ -236,22 +227,6 @@ def _arith(unit: Unit, e: Arith, a: Code, b: Code) -> Code:
     return infix(op, a, b, SUM if e.op in "+-" else PRODUCT)
 
 
-def _compare(op: str, a: Code, b: Code) -> Code:
-    if a.fixed and b.fixed:
-        x, y = a.value, b.value
-        if op == "==":
-            return constant(x == y)
-        if op == "!=":
-            return constant(x != y)
-        assert isinstance(x, int) and isinstance(y, int)
-        return constant({"<": x < y, "<=": x <= y, ">": x > y, ">=": x >= y}[op])
-    return (
-        infix(op, a, b, COMPARE, COMPARE + 1)
-        if a.binds > COMPARE
-        else Code(f"({a.text}) {op} {b.at(COMPARE + 1)}", COMPARE, depth=deeper(a, b))
-    )
-
-
 def _chain(e: Expr, op: str) -> list[Expr]:
     """The operands of a chain of one operator, without recursion: specs can have hundreds of conjuncts."""
     out: list[Expr] = []
@@ -287,104 +262,7 @@ def _logic(unit: Unit, e: Logic, scope: Scope) -> Code:
     b = compile_expr(unit, e.right, scope)
     if a.is_(True) or b.is_(True):
         return b if a.is_(True) else a
-    return _compare("==", a, b)
-
-
-def _in_set(unit: Unit, e: InSet, scope: Scope) -> Code:
-    assert isinstance(e.set.type, Set)
-    element_type = e.set.type.element
-    low = element_type.low if isinstance(element_type, Range) else 0
-    element = compile_expr(unit, e.element, scope)
-    if isinstance(e.set, MakeSet):
-        members = [compile_expr(unit, x, scope) for x in e.set.elements]
-        if not members:
-            certain = not unit.analysis.can_fault(e.element)
-            return constant(False) if certain else both((_true(element), constant(False)), False)
-        if element.fixed and all(m.fixed for m in members):
-            return constant(any(element.value == m.value for m in members))
-        if len(members) == 1:
-            return _compare("==", element, members[0])
-        # Python evaluates the tuple whole before it compares, as it should.
-        return _one_of(element, members)
-    mask = compile_expr(unit, e.set, scope)
-    place = shifted(element, -low)
-    if isinstance(mask.value, int) and not element.fixed and 0 < mask.value.bit_count() <= 64:
-        return _one_of(element, [constant(i + low) for i in range(mask.value.bit_length()) if mask.value >> i & 1])
-    if isinstance(place.value, int) and isinstance(mask.value, int):
-        return constant(bool(mask.value >> place.value & 1))
-    if unit.analysis.can_fault(e.element) and unit.analysis.can_fault(e.set):
-        return call("holds", place, mask)
-    return infix("&", infix(">>", mask, place, SHIFT), constant(1), BIT_AND)
-
-
-def _one_of(element: Code, members: list[Code]) -> Code:
-    # A set of constants is made once, when Python compiles it.
-    left, right = "{}" if len(members) > 4 and all(m.fixed for m in members) else "()"
-    inner = ", ".join(m.text for m in members) + ("," if len(members) == 1 else "")
-    return Code(f"{element.at(COMPARE + 1)} in {left}{inner}{right}", COMPARE, depth=deeper(element, *members))
-
-
-def _true(c: Code) -> Code:
-    """Evaluates the expression for its faults alone."""
-    return Code(f"({c.text},) != ()", COMPARE, depth=deeper(c))
-
-
-def _is_member(e: IsMember, value: Code) -> Code:
-    t = e.value.type
-    assert isinstance(t, Union)
-    wanted = sorted(set(e.members))
-    if value.fixed:
-        return constant(project(t, value.value)[0] in wanted)
-    if not is_scalar(t):
-        text = f"{value.at(UNARY + 1)}[0] in ({', '.join(map(str, wanted))},)"
-        return Code(text, COMPARE, depth=deeper(value))
-    runs: list[tuple[int, int]] = []
-    for m in wanted:
-        first = offsets(t)[m]
-        last = first + cardinality(t.members[m]) - 1
-        if first > last:
-            continue
-        if runs and runs[-1][1] + 1 == first:
-            runs[-1] = runs[-1][0], last
-        else:
-            runs.append((first, last))
-    if len(runs) == 1:
-        text = inside(value, *runs[0], span_of(t))
-        return Code(f"{value.at(COMPARE + 1)} >= 0" if text == "True" else text, COMPARE, depth=deeper(value))
-    members = [str(v) for first, last in runs for v in range(first, last + 1)]
-    return Code(f"{value.at(COMPARE + 1)} in ({', '.join(members)},)", COMPARE, depth=deeper(value))
-
-
-def _make_set(e: MakeSet, elements: list[Code]) -> Code:
-    assert isinstance(e.type, Set)
-    low = e.type.element.low if isinstance(e.type.element, Range) else 0
-    known, parts = 0, []
-    for x in elements:
-        place = shifted(x, -low)
-        if isinstance(place.value, int):
-            known |= 1 << place.value
-        else:
-            parts.append(infix("<<", constant(1), place, SHIFT))
-    if known or not parts:
-        parts.append(constant(known))
-    if len(parts) == 1:
-        return parts[0]
-    if len(parts) > MAX_DEPTH:
-        return Code(f"bits(({', '.join(p.text for p in parts)},))", depth=deeper(*parts))
-    return Code(" | ".join(p.at(BIT_OR + 1) for p in parts), BIT_OR, depth=deeper(*parts))
-
-
-def _thread_id(e: MakeThreadId, args: list[Code]) -> Code:
-    assert isinstance(e.type, ThreadId)
-    total = constant(0)
-    for t, a in zip(e.type.index, args, strict=True):
-        number = index_ordinal(t, a)
-        if isinstance(total.value, int):
-            scaled = total.value * cardinality(t)
-            total = shifted(number, scaled) if scaled else number
-        else:
-            total = infix("+", infix("*", total, constant(cardinality(t)), PRODUCT), number, SUM)
-    return total
+    return comparison("==", a, b)
 
 
 def _apply(unit: Unit, e: Apply, args: list[Code], scope: Scope) -> Code:

@@ -69,6 +69,7 @@ class Interpreter:
         for rule in system.rules:
             RuleCompiler(self._unit, rule).compile()
         self._rules = [(r.number, self._unit.get(f"rule_{r.number}")) for r in system.rules]
+        self._rule = {r.number: r for r in system.rules}
         self._steps = [f for _, f in self._rules]
         self._by_number = dict(self._rules)
         self._assumes = [self._function(a.body, "s") for a in system.assumes]
@@ -183,9 +184,12 @@ class Interpreter:
         function = self._function(e, "sn")
         return lambda s, after: bool(function(s, after))
 
-    def truth(self, e: Expr, *, step: bool = False) -> Callable[..., object]:
-        """`predicate`, or with `step` `step_predicate`, for inner loops: the result is only true or false to `if`."""
-        return self._function(e, "sn" if step else "s")
+    def truth(self, e: Expr, *, step: bool = False, names: tuple[str, ...] = ()) -> Callable[..., object]:
+        """`predicate`, or with `step` `step_predicate`, for inner loops: the result is only true or false to `if`.
+
+        names: free names, whose values the function takes after the states.
+        """
+        return self._function(e, "sn" if step else "s", names)
 
     def evaluate(
         self, e: Expr, s: State, after: State | None = None, env: Mapping[str, object] | None = None
@@ -225,7 +229,7 @@ class Interpreter:
 
         Only for arguments whose guard holds; a way ends at the first wait that is not over.
         """
-        which = next(r for r in self.system.rules if r.number == rule)
+        which = self._rule[rule]
         probe = self._probe(which)
         if probe is None or which.thread is None:
             return []

@@ -180,7 +180,7 @@ class Rule(Node):
 
 @dataclass(frozen=True)
 class ThreadInfo(Node):
-    """A thread: its index types, its labels (first is where it starts; 'stopped' is last), the variable of its place."""
+    """A thread: its index types, its labels (it starts at the first; 'stopped' is last), the variable of its place."""
 
     name: str
     index: tuple[Type, ...]
@@ -269,7 +269,8 @@ class Predicate(Node):
 
 @dataclass(frozen=True)
 class Fairness(Node):
-    """Steps of `rules` that agree in their first `prefix` arguments are one unit; each unit is treated fairly:
+    """Steps of `rules` that agree in their first `prefix` arguments (of the same types) are one unit; each unit is
+    treated fairly:
     weak: enabled from some point on for ever => taken again and again; strong: enabled again and again => taken
     again and again."""
 

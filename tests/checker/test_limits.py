@@ -6,7 +6,9 @@ import os
 import signal
 import threading
 
-from hmmspec.checker.explicit.limits import show_bytes
+import pytest
+
+from hmmspec.checker.explicit.limits import LimitReached, show_bytes
 from hmmspec.checker.verdict import Level, Progress, Status
 from tests.checker.helpers import checked, statuses, system_of, verdict
 
@@ -56,6 +58,17 @@ def test_a_limit_of_time() -> None:
     assert report.limit == "time limit of 0.3s"
     assert report.wall_seconds < 20
     assert statuses(report)["early"] == "violated"
+
+
+def test_a_limit_after_the_search_leaves_what_the_search_showed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_time(*_: object) -> None:
+        raise LimitReached("time limit of 1s")
+
+    monkeypatch.setattr("hmmspec.checker.explicit.engine.check_leads_to", no_time)
+    text = "var x: bool = false; transition t { x := !x; } invariant i: x || !x; leads_to l: x ~> !x;"
+    report = checked(system_of(text))
+    assert statuses(report) == {"i": "holds", "l": "unknown", "spec_error": "holds", "deadlock": "holds"}
+    assert (report.limit, report.exit_code) == ("time limit of 1s", 3)
 
 
 def test_a_limit_of_memory() -> None:

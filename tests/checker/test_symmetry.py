@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import permutations, product
 
 import pytest
@@ -12,10 +13,12 @@ from hmmspec.checker.check import check
 from hmmspec.checker.explicit.symmetry import Symmetry
 from hmmspec.checker.options import CheckOptions
 from hmmspec.checker.verdict import InstanceReport, Level
+from hmmspec.system import expr as E
+from hmmspec.system import system as S
 from hmmspec.system.run import Interpreter
 from hmmspec.system.system import System
 from tests.checker.helpers import checked, statuses, system_of
-from tests.system.systems import random_system, systems
+from tests.system.systems import PAGE, random_system, systems
 
 
 def agree(system: System, **options: int) -> tuple[InstanceReport, InstanceReport] | None:
@@ -180,6 +183,33 @@ def test_generated_systems_agree(system: System) -> None:
 def test_random_systems_agree(seed: int) -> None:
     for number in range(12):
         agree(random_system(random.Random(1000 * seed + number)), states=800)
+
+
+def with_liveness(system: System, rng: random.Random) -> System:
+    """The system with some fairness and a `leads_to`; which types remain to be reduced is a matter of chance."""
+    fairness = []
+    for r in system.rules:
+        if rng.random() < 0.7:
+            prefix = r.index_arity if r.thread else rng.choice((0, len(r.params)))
+            fairness.append(S.Fairness(r.name, rng.random() < 0.5, (r.number,), prefix))
+    bodies: list[E.Expr] = [p.body for p in system.properties if isinstance(p, S.Invariant)] or [E.FALSE]
+    left = rng.choice((E.TRUE, *bodies))
+    right = rng.choice((*bodies, *(E.Not(b) for b in bodies)))
+    binders = (E.Binder("page", PAGE, E.OverType(PAGE)),) if rng.random() < 0.3 else ()
+    leads = S.LeadsTo("live", "", binders, None, left, right)
+    return replace(system, fairness=tuple(fairness), properties=(*system.properties, leads))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_leads_to_of_random_systems_agrees(seed: int) -> None:
+    """Reduced by what fairness leaves, if anything: the same verdict, and each lasso a real, fair run."""
+    rng = random.Random(seed)
+    seen: set[str] = set()
+    for number in range(25):
+        both = agree(with_liveness(random_system(random.Random(77 * seed + number)), rng), states=400)
+        if both is not None:
+            seen.add(statuses(both[1])["live"])
+    assert {"holds", "violated"} <= seen
 
 
 def test_options_are_plain_data() -> None:

@@ -102,9 +102,12 @@ def test_spec_error_of_a_step(body: str, kind: str) -> None:
     assert report.exit_code == 1
 
 
-def test_spec_error_of_a_property_leaves_it_unjudged() -> None:
+def test_spec_error_of_a_property() -> None:
     report = checked(system_of(COUNTER + "invariant odd: 12 / (x - 2) != 99; invariant fine: x < 5;"))
-    assert statuses(report) == {"odd": "unknown", "fine": "holds", "spec_error": "violated", "deadlock": "holds"}
+    assert statuses(report) == {"odd": "holds", "fine": "holds", "spec_error": "violated", "deadlock": "holds"}
+    assert "wherever it can be evaluated" in verdict(report, "odd").remark
+    assert verdict(report, "fine").remark == ""
+    assert report.exit_code == 1
     trace = verdict(report, "spec_error").trace
     assert trace is not None
     assert trace.length == 2
@@ -113,7 +116,8 @@ def test_spec_error_of_a_property_leaves_it_unjudged() -> None:
 
 def test_spec_error_of_the_start() -> None:
     report = checked(system_of("param N = 0; var x: 0..3 = 3 / N; transition t { skip; } invariant i: x < 4;"))
-    assert statuses(report) == {"i": "unknown", "spec_error": "violated", "deadlock": "unknown"}
+    assert statuses(report) == {"i": "holds", "spec_error": "violated", "deadlock": "holds"}
+    assert "no run to judge" in verdict(report, "i").remark
     assert report.states == 0
     assert report.exit_code == 1
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hmmspec.cli import args, check, files, limits, main
+from hmmspec.cli import args, check, engines, files, limits, main
 from hmmspec.diagnostics import InternalError, Limit, SpecError
 
 # ------------------------------------------------------------ what all share
@@ -65,6 +65,26 @@ def test_a_defect_is_told_as_ours(hmmspec, monkeypatch: pytest.MonkeyPatch, erro
     assert "Traceback" not in result.err
     monkeypatch.setenv("HMMSPEC_DEBUG", "1")
     assert "Traceback" in hmmspec("check", "pins.hmm").err
+
+
+@pytest.mark.parametrize("error", [Limit("the state is too large"), MemoryError()])
+def test_a_limit_of_one_instance_does_not_lose_the_others(
+    hmmspec, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    whole = engines.ENGINES["python"]
+
+    def sometimes(system, options, progress):
+        if system.instance == "good":
+            raise error
+        return whole(system, options, progress)
+
+    monkeypatch.setitem(engines.ENGINES, "python", sometimes)
+    result = hmmspec("check", "pins.hmm")
+    assert result.code == 3
+    assert "not searched: " in result.out
+    assert "violated as expected" in result.out
+    assert "INCOMPLETE: good" in result.out.splitlines()[-1]
+    assert json.loads(hmmspec("check", "pins.hmm", "--json").out)["exit_code"] == 3
 
 
 @pytest.mark.parametrize("error", [Limit("stopped after 5 states"), MemoryError()])
@@ -359,6 +379,25 @@ def test_walk_tells_what_keeps_a_step_from_being_possible(hmmspec, monkeypatch: 
     assert "  swap_in (p = page0): needs place[p] == swapped" in out
     assert "  pin (p = page1): possible" in out
     assert any("why wants the name of a step" in line for line in out)
+
+
+def test_walk_prints_expressions(hmmspec, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = walk(
+        hmmspec,
+        monkeypatch,
+        "3",
+        "p count(p: Page | pins[p] > 0) + 1",
+        "p pinz",
+        "p (",
+        "p pins[page0]",
+        "p 1 / 0",
+        "p",
+    )
+    at = out.index("> p count(p: Page | pins[p] > 0) + 1")
+    assert out[at + 1] == "  2"
+    assert out[out.index("> p pins[page0]") + 1] == "  1"
+    assert any("HMM020" in line and "pinz" in line for line in out)
+    assert any(line.startswith("error of the spec") for line in out)
 
 
 def test_walk_saves_what_replay_reads(hmmspec, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,14 @@ def shell(command: str, folder: Path) -> str:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{tools}:{os.environ['PATH']}"}
     env.pop("HMMSPEC_DEBUG", None)
     done = subprocess.run(
-        command, shell=True, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120
+        command,
+        shell=True,
+        cwd=folder,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=120,
     )
     told = "\n".join(line.rstrip() for line in done.stdout.splitlines())
     told = f"{told}\n" if told else ""

@@ -74,11 +74,11 @@ x;
 """,
         """
 machine m[p: Page] {
-    states a, b;
-    initial {a, b};
-    {a, b} -> a by go;
-    a -> b by up when
-        x;
+  states a, b;
+  initial {a, b};
+  {a, b} -> a by go;
+  a -> b by up when
+    x;
 }
 """,
     ),
@@ -91,8 +91,8 @@ z in { a,b }
 """,
         """
 assume x: forall p: Page | y {
-    z in {a, b}
-    && {q: Page | r} == {}
+  z in {a, b}
+  && {q: Page | r} == {}
 };
 """,
     ),
@@ -102,23 +102,33 @@ thread t {
 var n: 0..3;
 skip;
 one: skip;
-stop;
+ stop;
+ x :=
+ y;
 two:
-skip;
+  skip;
 // about three
 three: stop;
+skip;
+x :=
+y;
 }
 """,
         """
 thread t {
-    var n: 0..3;
+  var n: 0..3;
+  skip;
+  one: skip;
+       stop;
+       x :=
+         y;
+  two:
     skip;
-    one: skip;
-         stop;
-    two:
-        skip;
-    // about three
-    three: stop;
+  // about three
+  three: stop;
+  skip;
+  x :=
+    y;
 }
 """,
     ),
@@ -141,18 +151,18 @@ skip;
 """,
         """
 transition t {
-    if (a) {
-        skip;
-    }
-    else {
-        skip;
-    }
-    either {
-        skip;
-    }
-    or {
-        skip;
-    }
+  if (a) {
+    skip;
+  }
+  else {
+    skip;
+  }
+  either {
+    skip;
+  }
+  or {
+    skip;
+  }
 }
 """,
     ),
@@ -167,9 +177,9 @@ var x [T]: bool;
 """,
         """
 type R = record {
-    a: bool;
-    b: set of
-        T;
+  a: bool;
+  b: set of
+    T;
 };
 var x [T]: bool;
 """,
@@ -196,9 +206,9 @@ skip;
 """,
         """
 transition t {
-    /* a
-       b */
-    skip;
+  /* a
+     b */
+  skip;
 }
 """,
     ),

@@ -228,10 +228,10 @@ def test_replace_declaration_in_its_place(folder: Path) -> None:
 def test_replace_arrows(folder: Path) -> None:
     spec = patched(folder, "replace place { off -> on by down; on -> off by down when false; on -> off by up; }")
     assert printed(spec, "place").split("\n")[3:-1] == [
-        "    on -> off by up;",
-        "    off -> on by down;",
-        "    on -> off by down when false;",
-        "    on -> on by hit;",
+        "  on -> off by up;",
+        "  off -> on by down;",
+        "  on -> off by down when false;",
+        "  on -> on by hit;",
     ]
 
 
@@ -240,17 +240,16 @@ def test_replace_steps(folder: Path) -> None:
         folder, "replace walk { first: stop; deep: restart; restart; inner: stop; third: } replace sub { two: return; }"
     )
     assert printed(spec, "walk") == (
-        "thread walk {\n    skip;\n    first:\n        stop;\n    second:\n        while (true) {\n            inner:\n"
-        "                stop;\n            other:\n                if (true) {\n                    deep:\n"
-        "                        restart;\n                        restart;\n                } else {\n"
-        "                    skip;\n                }\n        }\n    third:\n}"
+        "thread walk {\n  skip;\n  first:\n    stop;\n  second:\n    while (true) {\n      inner:\n"
+        "        stop;\n      other:\n        if (true) {\n          deep:\n            restart;\n"
+        "            restart;\n        } else {\n          skip;\n        }\n    }\n  third:\n}"
     )
-    assert "two:\n        return;" in printed(spec, "sub")
+    assert "two:\n    return;" in printed(spec, "sub")
 
 
 def test_replace_the_unlabelled_start(folder: Path) -> None:
     spec = patched(folder, "replace walk { start: stop; }")
-    assert printed(spec, "walk").startswith("thread walk {\n    start:\n        stop;\n    first:\n")
+    assert printed(spec, "walk").startswith("thread walk {\n  start:\n    stop;\n  first:\n")
 
 
 def test_add_and_remove(folder: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from importlib import resources
+from pathlib import Path
 
 import pytest
 from lark import Lark, logger
 
 from hmmspec.diagnostics import Source, SpecError, render
-from hmmspec.lang import parser
 from hmmspec.lang import syntax as s
+from hmmspec.lang import tables
 from hmmspec.lang.parser import parse, parse_expression
 from tests.lang.samples import FIRST, THREADS, WHOLE
 
@@ -47,17 +49,41 @@ a, b, c = s.Name("a"), s.Name("b"), s.Name("c")
 
 def test_grammar_has_no_conflicts(caplog: pytest.LogCaptureFixture) -> None:
     # lark raises for two reductions, but settles a shift against a reduction in silence; only its log tells.
-    text = parser.resources.files("hmmspec.lang").joinpath("grammar.lark").read_text(encoding="utf-8")
+    text = resources.files("hmmspec.lang").joinpath("grammar.lark").read_text(encoding="utf-8")
     logger.setLevel(logging.DEBUG)
     logger.addHandler(caplog.handler)
     try:
-        Lark(text, parser="lalr", lexer=parser._NoLexer, start=["file", "rest", "expression"], debug=True)
+        Lark(text, parser="lalr", lexer=tables.NoLexer, start=tables.STARTS, debug=True)
         assert "conflict" not in caplog.text
         Lark('start: "i" start | "i" start "e" start | "x"', parser="lalr", debug=True)
         assert "conflict" in caplog.text
     finally:
         logger.removeHandler(caplog.handler)
         logger.setLevel(logging.CRITICAL)
+
+
+def test_cached_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made: list[str] = []
+    real = tables.make
+    monkeypatch.setattr(tables, "make", lambda grammar: made.append(grammar) or real(grammar))
+
+    def terminals() -> set[str]:
+        tables.parser_tables.cache_clear()
+        return {t.name for t in tables.parser_tables().terminals}
+
+    first = terminals()
+    (kept,) = (tmp_path / "hmmspec").iterdir()
+    assert terminals() == first and len(made) == 1
+    assert tree("spec t\nvar x: bool;") == s.File(
+        s.Ident("t"), None, None, (s.VarDecl(s.Ident("x"), (), s.BoolType(), None),)
+    )
+    kept.write_bytes(kept.read_bytes()[:-1] + b"x")
+    assert terminals() == first and len(made) == 2
+    # A cache that cannot be written is no reason to fail.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(kept))
+    assert terminals() == first and len(made) == 3
+    tables.parser_tables.cache_clear()
 
 
 @pytest.mark.parametrize("text", [FIRST, THREADS, WHOLE])

@@ -108,8 +108,8 @@ def test_parts() -> None:
     file = parse(Source("t.hmm", text))
     thread, var = file.declarations
     assert isinstance(thread, s.Thread) and isinstance(var, s.VarDecl)
-    assert print_stmt(thread.body[1]) == "if (b) {\n    skip;\n} else if (c) {\n    stop;\n}"
-    assert print_stmts(thread.body).split("\n")[:2] == ["a:", "    if (b) {"]
+    assert print_stmt(thread.body[1]) == "if (b) {\n  skip;\n} else if (c) {\n  stop;\n}"
+    assert print_stmts(thread.body).split("\n")[:2] == ["a:", "  if (b) {"]
     assert print_type(var.type) == "(A | B)?"
     assert print_declaration(var) == "var x: (A | B)?;"
 

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from hmmspec.checker.verdict import InstanceReport, Trace
-from hmmspec.diagnostics import Diagnostic
+from hmmspec.diagnostics import Diagnostic, Source, Span
 from hmmspec.report.itf import trace_to_itf
 from hmmspec.report.jsonout import Run, run_to_json, schema
 from hmmspec.report.junit import junit_xml
@@ -57,6 +57,14 @@ def test_json_tells_diagnostics_with_their_place(diagnostic: Diagnostic) -> None
     assert entry["code"] == "HMM001"
     assert (entry["location"]["line"], entry["location"]["path"]) == (3, "specs/device_private.hmm")
     assert entry["fix"] == "did you mean 'true'?"
+
+
+def test_a_missing_file_is_named_in_its_diagnostic() -> None:
+    missing = Diagnostic("HMM080", "no such file", Span(Source("nowhere.hmm", ""), 0, 0))
+    (entry,) = document(diagnostics=(missing,), code=2)["diagnostics"]
+    assert (entry["location"]["path"], entry["location"]["line"]) == ("nowhere.hmm", 1)
+    (result,) = sarif(diagnostics=(missing,))["results"]
+    assert result["locations"][0]["physicalLocation"] == {"artifactLocation": {"uri": "nowhere.hmm"}}
 
 
 def test_traces_survive_json(trace: Trace, failing: Trace) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from hmmspec.checker.verdict import Coverage, InstanceReport, Level, Status, Trace, Verdict
+from hmmspec.diagnostics import Diagnostic, Severity
 from hmmspec.report.style import MAIL_WIDTH, PLAIN, Style
 from hmmspec.report.text import TextOptions, report_text, summary_line
 from hmmspec.report.trace_text import TraceOptions, split_cell, state_text, trace_lines
@@ -175,6 +176,16 @@ def test_plain_text_loses_nothing_that_colour_shows(bad: InstanceReport) -> None
     assert re.sub(r"\033\[[0-9;]*m", "", coloured) == report_text(bad, PLAIN, ALL)
 
 
+def test_warnings_are_narrow_too(good: InstanceReport, diagnostic: Diagnostic) -> None:
+    warning = replace(diagnostic, message="a long warning " * 9, severity=Severity.WARNING)
+    text = report_text(replace(good, warnings=(warning,)), PLAIN, DEFAULT)
+    assert max(map(len, text.splitlines())) <= MAIL_WIDTH
+    assert (
+        "    3 | transition pin(p: Page) when true { pins[p] += 1; }\n      |                              ^^^^\n"
+        in text
+    )
+
+
 def test_problems_and_unproved_are_told(good: InstanceReport) -> None:
     report = replace(good, problems=("expected 140 states, found 133",), unproved=("pinned_stay",))
     text = report_text(report, PLAIN, DEFAULT)
@@ -196,8 +207,7 @@ def test_summary_is_one_narrow_line(good: InstanceReport, bad: InstanceReport, e
     assert summary_line("a.hmm", [], 2, PLAIN) == "a.hmm: not checked (interrupted)"
     many = replace(bad, verdicts=tuple(replace(bad.verdicts[0], property=f"property_number_{i}") for i in range(9)))
     line = summary_line("specs/bugs/some_longer_path.hmm", [many], 1, PLAIN)
-    assert len(line) <= MAIL_WIDTH
-    assert "VIOLATED" in line
+    assert line == "specs/bugs/some_longer_path.hmm: VIOLATED: 9 properties"
 
 
 def test_cells_of_one_array_stand_together() -> None:

@@ -14,7 +14,7 @@ from hmmspec.system.system import Invariant, LeadsTo, System
 
 
 @pytest.fixture
-def spec(tmp_path: Path):  # noqa: ANN201
+def spec(tmp_path: Path):
     def make(text: str, **params: int) -> System:
         path = tmp_path / "s.hmm"
         path.write_text("spec s\n" + text)
@@ -40,7 +40,7 @@ def reach(system: System) -> tuple[list[dict[str, str]], int, list[str]]:
     return [interp.cells(s) for s in seen], transitions, sorted(set(faults))
 
 
-def codes(make, text: str) -> set[str]:  # noqa: ANN001
+def codes(make, text: str) -> set[str]:
     with pytest.raises(SpecError) as e:
         make(text)
     return {d.code for d in e.value.diagnostics}
@@ -71,7 +71,9 @@ def test_labels_with_nothing_between_are_one(spec) -> None:
 
 def test_what_follows_a_wait_is_atomic_with_it(spec) -> None:
     states, _, _ = reach(
-        spec("var go: bool = false; var x: 0..1 = 0; transition g when !go { go := true; } thread t { a: await go; x := 1; }")
+        spec(
+            "var go: bool = false; var x: 0..1 = 0; transition g when !go { go := true; } thread t { a: await go; x := 1; }"
+        )
     )
     assert {(s["go"], s["x"], s["t"]) for s in states} == {
         ("false", "0", "a"),
@@ -137,16 +139,15 @@ def test_a_call_behind_other_statements_begins_a_step(spec) -> None:
 
 
 def test_the_result_goes_to_the_caller_and_locals_go_back(spec) -> None:
-    states, _, _ = reach(spec(PROCEDURE + "thread t { var r: 0..3 = 0; a: r := call add(1); b: r := call add(1); c: stop; }"))
+    states, _, _ = reach(
+        spec(PROCEDURE + "thread t { var r: 0..3 = 0; a: r := call add(1); b: r := call add(1); c: stop; }")
+    )
     assert [s["t.r"] for s in states if s["t"] == "c"] == ["1"]
     assert {s["t.add.old"] for s in states if s["t"] == "c"} == {"0"}
 
 
 def test_procedures_within_procedures_and_twice(spec) -> None:
-    text = (
-        PROCEDURE
-        + "procedure twice() { call add(1); call add(1); } thread t { a: call twice(); b: stop; }"
-    )
+    text = PROCEDURE + "procedure twice() { call add(1); call add(1); } thread t { a: call twice(); b: stop; }"
     states, _, _ = reach(spec(text))
     assert {s["x"] for s in states if s["t"] == "b"} == {"2"}
     # a = twice.start = add.get; add.put; second add.get; its add.put; b; stopped
@@ -172,10 +173,14 @@ def test_return_from_the_middle(spec) -> None:
 
 
 def test_trylock_takes_or_not_and_never_waits(spec) -> None:
-    text = """
+    text = (
+        """
     type C = symmetric[2]; lock l; var in: 0..2 = 0;
     thread t[c: C] { a: if (!trylock l) { stop; } in += 1; b: in -= 1; release l; stop; }
-    """.replace("in:", "inside:").replace("in +=", "inside +=").replace("in -=", "inside -=")
+    """.replace("in:", "inside:")
+        .replace("in +=", "inside +=")
+        .replace("in -=", "inside -=")
+    )
     states, _, faults = reach(spec(text))
     assert faults == [] and max(int(s["inside"]) for s in states) == 1
     # each at a, b, stopped; never both at b: 9 - 1
@@ -209,7 +214,9 @@ def test_misuse_of_locks_is_found(spec) -> None:
     assert reach(spec("lock l; thread t { a: release l; b: acquire l; c: release l; stop; }"))[2] == ["foreign_release"]
     assert reach(spec("lock l; thread t { a: acquire l; b: stop; }"))[2] == ["held_at_stop"]
     assert reach(spec("lock l[0..1]; thread t { a: acquire l[1]; b: restart; }"))[2] == ["held_at_stop"]
-    assert reach(spec("rwlock m; thread t { a: acquire read m; b: acquire m; c: release m; stop; }"))[2] == ["double_acquire"]
+    assert reach(spec("rwlock m; thread t { a: acquire read m; b: acquire m; c: release m; stop; }"))[2] == [
+        "double_acquire"
+    ]
 
 
 def test_readers_share_and_writers_do_not(spec) -> None:
@@ -292,18 +299,31 @@ def test_unions_compare_across_members_without_faults(spec) -> None:
 
 
 def test_first_values_may_use_their_index(spec) -> None:
-    (cells,) = reach(spec("var x[i: 0..2]: 0..4 = 2 * i; var y[b: bool][i: 0..1]: 0..1 = if b then i else 0; transition t when false { x[0] := 0; }"))[0]
+    (cells,) = reach(
+        spec(
+            "var x[i: 0..2]: 0..4 = 2 * i; var y[b: bool][i: 0..1]: 0..1 = if b then i else 0; transition t when false { x[0] := 0; }"
+        )
+    )[0]
     assert [cells[f"x[{i}]"] for i in range(3)] == ["0", "2", "4"]
     assert cells["y[true][1]"] == "1" and cells["y[false][1]"] == "0"
 
 
 def test_any_gives_every_value(spec) -> None:
-    assert len(reach(spec("var x[0..1]: 0..2 = any; machine m[0..1] { states a, b, c; initial {a, c}; a -> b by go when false; }"))[0]) == 9 * 4
+    assert (
+        len(
+            reach(
+                spec(
+                    "var x[0..1]: 0..2 = any; machine m[0..1] { states a, b, c; initial {a, c}; a -> b by go when false; }"
+                )
+            )[0]
+        )
+        == 9 * 4
+    )
 
 
 def test_params_settle_in_any_order(spec) -> None:
     s = spec("param B = A + 1; param A = 2; var x: 0..B = 0; transition t when x < B { x += 1; }", A=4)
-    assert dict((n, v) for n, v, _ in s.params) == {"B": 5, "A": 4}
+    assert {n: v for n, v, _ in s.params} == {"B": 5, "A": 4}
     assert len(reach(s)[0]) == 6
 
 

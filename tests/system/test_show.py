@@ -46,7 +46,7 @@ numbers = (E.Binder("i", T.INT, E.OverRange(num(1), E.Cast(X, T.INT))),)
         (E.Compare("==", OWNER, E.Const(0, MAYBE)), "owner == null"),
         (E.Field(E.MakeRecord((E.Const(1, PTE.fields[0][1]), B), PTE), "write", T.BOOL), "Pte(kind = device, write = b).write"),
         (E.MakeThreadId((p,), T.ThreadId("fault", (PAGE,))), "fault[p]"),
-        (E.SetOp("-", S_, E.SetOp("+", S_, S_)), "s - (s + s)"),
+        (E.SetOp("-", S_, E.SetOp("+", S_, S_, S_.type), S_.type), "s - (s + s)"),
         (E.Size(E.Pushed(E.Popped(Q, Q.type), E.Head(Q, PAGE), Q.type)), "size(pushed(popped(q), head(q)))"),
         (E.MinMax("max", (num(1), X)), "max(1, x)"),
         (E.If(B, num(1), num(2), T.INT), "if b then 1 else 2"),

@@ -35,18 +35,20 @@ class Units:
         key = (rule, args)
         found = self.known.get(key)
         if found is None:
-            units = []
-            for entry in self.entries[rule]:
-                unit = (entry, args[: self.system.fairness[entry].prefix])
-                if unit not in self._unit:
-                    self._unit[unit] = len(self.keys)
-                    self.keys.append(unit)
-                units.append(self._unit[unit])
-            together = frozenset(units)
+            fairness = self.system.fairness
+            together = frozenset(self.unit(entry, args[: fairness[entry].prefix]) for entry in self.entries[rule])
             if together not in self._set:
                 self._set[together] = len(self.sets)
                 self.sets.append(together)
             found = self.known[key] = self._set[together]
+        return found
+
+    def unit(self, entry: int, args: Args) -> int:
+        """The number of the unit of an entry with these first arguments."""
+        found = self._unit.get((entry, args))
+        if found is None:
+            found = self._unit[entry, args] = len(self.keys)
+            self.keys.append((entry, args))
         return found
 
     def strong(self, unit: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hmmspec.checker.explicit.edges import Units
@@ -16,6 +16,8 @@ from hmmspec.checker.explicit.search import Graph, Search
 from hmmspec.checker.explicit.slots import mentions
 from hmmspec.checker.explicit.symmetry import Symmetry
 from hmmspec.checker.explicit.temporal import Broken, check_leads_to, check_recoverable
+from hmmspec.checker.explicit.threaded import Quotient, broken_on
+from hmmspec.checker.explicit.threaded_lasso import real_lasso
 from hmmspec.checker.explicit.vacuity import antecedents
 from hmmspec.checker.options import CheckOptions
 from hmmspec.checker.verdict import Progress
@@ -33,9 +35,9 @@ class Explored:
 
     interp: Interpreter
     graph: Graph
-    states: list[State]
+    states: Sequence[State]
     symmetry: Symmetry | None
-    not_reduced: tuple[Symmetric, ...]
+    tracked: tuple[Symmetric, ...]  # types whose renamings `leads_to` was judged with
     units: Units | None
     findings: Findings
     broken: dict[str, list[Broken]]  # leads_to -> values for which it fails
@@ -45,24 +47,21 @@ class Explored:
     refinement: Refinement | None
     explore_seconds: float
     meter: Meter
+    engine: str = "python"
+    visited: Mapping[str, set[int]] | None = None  # by variable of a place: labels that threads reach; None: look
 
 
-def reducible(system: System) -> tuple[tuple[Symmetric, ...], tuple[Symmetric, ...]]:
-    """The symmetric types to reduce by, and those that have to be left alone.
-
-    Under `leads_to` a type is left alone if fairness or a binder can tell its identities apart: a cycle of
-    representatives need not be fair to each identity.
-    """
-    types = tuple(t for t in system.symmetric if t.size >= 2)
+def told_apart(system: System) -> tuple[Symmetric, ...]:
+    """The symmetric types whose identities fairness or a binder of a `leads_to` can tell apart: there a cycle of
+    representatives need not be fair to each identity, and track has to be kept of who is who."""
     leads = [p for p in system.properties if isinstance(p, LeadsTo)]
     if not leads:
-        return types, ()
+        return ()
     named = [b.type for p in leads for b in p.binders]
     for f in system.fairness:
         for rule in f.rules:
             named.extend(p.type for p in system.rules[rule].params[: f.prefix])
-    kept = tuple(t for t in types if any(mentions(n, t) for n in named))
-    return tuple(t for t in types if t not in kept), kept
+    return tuple(t for t in system.symmetric if t.size >= 2 and any(mentions(n, t) for n in named))
 
 
 def explore(system: System, options: CheckOptions, progress: Callable[[Progress], None] | None = None) -> Explored:
@@ -87,12 +86,14 @@ def explore(system: System, options: CheckOptions, progress: Callable[[Progress]
         refinement = Refinement(interp, system.refinement, findings)
         monitors.append(refinement)
 
-    types, not_reduced = reducible(system) if options.symmetry else ((), ())
-    symmetry = Symmetry(system, types) if types else None
+    types = tuple(t for t in system.symmetric if t.size >= 2)
+    symmetry = Symmetry(system, types) if types and options.symmetry else None
     leads = [p for p in system.properties if isinstance(p, LeadsTo)]
     recoverables = [p for p in system.properties if isinstance(p, Recoverable)]
     units = Units(system) if leads or recoverables else None
-    search = Search(interp, meter, findings, questions, monitors, symmetry, units, keep_edges=units is not None)
+    at_start = refinement.begin if refinement is not None else None
+    graph_kept = units is not None
+    search = Search(interp, meter, findings, questions, monitors, symmetry, units, graph_kept, at_start)
     before = meter.seconds
     graph = search.run()
     explored = Explored(
@@ -100,7 +101,7 @@ def explore(system: System, options: CheckOptions, progress: Callable[[Progress]
         graph,
         graph.states(),
         symmetry,
-        not_reduced,
+        told_apart(system) if symmetry is not None else (),
         units,
         findings,
         {},
@@ -124,6 +125,8 @@ def explore(system: System, options: CheckOptions, progress: Callable[[Progress]
 def _whole_runs(x: Explored, leads: list[LeadsTo], recoverables: list[Recoverable], wanted: int) -> None:
     """Judge what needs the stored edges; what is judged leaves `pending`."""
     graph = x.graph
+    if graph.start_erred:
+        x.pending.clear()
     if graph.interrupted or not graph.number:
         return
     if graph.complete:
@@ -134,8 +137,16 @@ def _whole_runs(x: Explored, leads: list[LeadsTo], recoverables: list[Recoverabl
             x.pending.discard(r.name)
     if leads:
         assert x.units is not None
-        runs = FairRuns(graph, x.units, x.meter)
+        quotient = runs = None
+        if x.tracked and x.symmetry is not None:
+            quotient = Quotient(x.interp, graph, x.states, x.symmetry, x.units, x.meter)
+        else:
+            runs = FairRuns(graph, x.units, x.meter)
         for p in leads:
-            x.broken[p.name] = check_leads_to(x.interp, p, runs, x.states, x.findings, wanted)
+            if quotient is not None:
+                found = broken_on(x.interp, p, quotient, x.findings, wanted)
+                x.broken[p.name] = [real_lasso(p, watched, quotient, fair) for watched, fair in found]
+            elif runs is not None:
+                x.broken[p.name] = check_leads_to(x.interp, p, runs, x.states, x.findings, wanted)
             if graph.complete:
                 x.pending.discard(p.name)

@@ -2,120 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from operator import itemgetter
+from dataclasses import replace
 
 from hmmspec.checker.explicit.findings import Args, Finding, Findings
+from hmmspec.checker.explicit.lock_table import Element, Instance, LockTable, instance_of, waits
 from hmmspec.checker.explicit.monitors import Faults, Steps
 from hmmspec.checker.explicit.slots import Anatomy, slots
 from hmmspec.system.expr import TRUE, Expr, Logic, Var, walk
 from hmmspec.system.run import Interpreter, State
-from hmmspec.system.system import Block, Either, For, Guard, IfElse, LockInfo, Rule, System
-from hmmspec.system.types import Set, ThreadId, Type, Union, cardinality, from_ordinal, ordinal, project, show_value
-
-# A thread instance as (thread, ordinal of its index), a lock element as (lock, index values).
-Instance = tuple[str, int]
-Element = tuple[str, tuple[object, ...]]
-
-
-def show_element(lock: LockInfo, index: tuple[object, ...]) -> str:
-    return lock.name + "".join(f"[{show_value(t, v)}]" for t, v in zip(lock.index, index, strict=True))
-
-
-def waits(block: Block) -> Iterator[Guard]:
-    """The guards in a block that wait for a lock."""
-    for s in block:
-        match s:
-            case Guard() if s.waits is not None:
-                yield s
-            case IfElse(_, then, otherwise):
-                yield from waits(then)
-                yield from waits(otherwise)
-            case For(_, _, body):
-                yield from waits(body)
-            case Either(branches):
-                for b in branches:
-                    yield from waits(b)
-            case _:
-                pass
-
-
-@dataclass(frozen=True)
-class _Held:
-    """One slot of a lock's owner or readers variable."""
-
-    slot: int
-    element: Element
-    type: Type
-
-    def holders(self, value: object) -> list[Instance]:
-        """Who holds it, given what is in the slot."""
-        assert isinstance(value, int)
-        t = self.type
-        if isinstance(t, Set):
-            elements = (from_ordinal(t.element, i) for i in range(cardinality(t.element)) if value >> i & 1)
-            return [_instance(t.element, v) for v in elements]
-        return [_instance(t, value)] if value else []
-
-
-def _members(t: Type) -> tuple[Type, ...]:
-    return t.members if isinstance(t, Union) else (t,)
-
-
-def _instance(t: Type, value: int) -> Instance:
-    if isinstance(t, Union):
-        number, inner = project(t, value)
-        assert isinstance(inner, int)
-        return _instance(t.members[number], inner)
-    assert isinstance(t, ThreadId)
-    return (t.thread, value)
-
-
-class LockTable:
-    """Who holds which lock, read off packed states."""
-
-    def __init__(self, system: System) -> None:
-        self.system = system
-        self.locks = {k.name: k for k in system.locks}
-        self.cells: list[_Held] = []
-        owners = {k.owner: k for k in system.locks}
-        readers = {k.readers: k for k in system.locks if k.readers is not None}
-        for here, slot in enumerate(slots(system.variables)):
-            lock = owners.get(slot.variable) or readers.get(slot.variable)
-            if lock is not None:
-                index = tuple(from_ordinal(t, o) for t, o in slot.index)
-                self.cells.append(_Held(here, (lock.name, index), slot.type))
-        places = [c.slot for c in self.cells]
-        self._take = itemgetter(*places) if len(places) > 1 else itemgetter(slice(places[0], places[0] + 1))
-        self.has_readers = bool(readers)
-        self.threads = {t.thread: t for k in system.locks for t in _members(k.owner_type) if isinstance(t, ThreadId)}
-
-    def values(self, s: State) -> tuple[object, ...]:
-        """What is in the slots of all locks: all 0 where nothing is held."""
-        return tuple(self._take(s))
-
-    def held_by(self, values: tuple[object, ...], who: Instance) -> list[Element]:
-        """The lock elements that an instance holds, in any mode."""
-        return list(
-            dict.fromkeys(c.element for c, v in zip(self.cells, values, strict=True) if v and who in c.holders(v))
-        )
-
-    def show_instance(self, who: Instance) -> str:
-        return show_value(self.threads[who[0]], who[1])
-
-    def show_element(self, element: Element) -> str:
-        return show_element(self.locks[element[0]], element[1])
-
-
-def instance_of(rule: Rule, args: Args) -> Instance:
-    """Which thread instance a step belongs to."""
-    assert rule.thread is not None
-    number = 0
-    for p, v in zip(rule.params[: rule.index_arity], args, strict=False):
-        assert isinstance(v, int)
-        number = number * cardinality(p.type) + ordinal(p.type, v)
-    return rule.thread, number
+from hmmspec.system.system import Rule, System, ThreadInfo
 
 
 class LockOrder:
@@ -204,6 +99,25 @@ class LockOrder:
         )
 
 
+class _Standing:
+    """Where the instances of one thread stand, read off packed states."""
+
+    def __init__(self, thread: ThreadInfo, system: System, waiting: list[Rule]) -> None:
+        cells = slots(system.variables)
+        self.place = next(i for i, c in enumerate(cells) if c.variable == thread.place)
+        self.point = next((i for i, c in enumerate(cells) if c.variable == thread.point), None)
+        own = [r for r in waiting if r.thread == thread.name]
+        self.at = [[r.number for r in own if r.label == label] for label in thread.labels]
+        self.inside = [r.number for r in own if r.label not in thread.labels]  # of a procedure
+
+    def rules(self, s: State, instance: int) -> list[int]:
+        if self.point is not None and s[self.point + instance]:
+            return self.inside
+        label = s[self.place + instance]
+        assert isinstance(label, int)
+        return self.at[label]
+
+
 class CyclicWaits:
     """Looks for threads that wait for locks which they hold among themselves.
 
@@ -215,7 +129,6 @@ class CyclicWaits:
         self.system = interp.system
         self.table = LockTable(self.system)
         waiting = [r for r in self.system.rules if r.thread is not None and any(True for _ in waits(r.body))]
-        self.rules = [r.number for r in waiting]
         places = frozenset(v.name for v in self.system.variables if v.kind in ("label", "point"))
         wanted = {r.number: replace(r, guard=_where(r.guard, places)) for r in waiting}
         self.probe = (
@@ -223,16 +136,30 @@ class CyclicWaits:
             if any(wanted[r.number].guard != r.guard for r in waiting)
             else interp
         )
-        self.known: set[str] = set()
+        self._stands = {t.name: _Standing(t, self.system, waiting) for t in self.system.threads}
+        self._anywhere = {
+            name: [r.number for r in waiting if r.thread == name] for name in {r.thread for r in waiting if r.thread}
+        }
+        self._holders: dict[tuple[object, ...], frozenset[Instance]] = {}
 
     def see(self, number: int, s: State, steps: Steps, faults: Faults) -> None:
         values = self.table.values(s)
         held = len(values) - values.count(0)
         if held == 0 or (held == 1 and not self.table.has_readers) or self.findings.full("lock_cycle"):
             return
+        # Where there is a circle, those in it that hold a lock are one too: nobody else need be looked at.
+        holders = self._holders.get(values)
+        if holders is None:
+            holders = self._holders[values] = self.table.holders(values)
+        if len(holders) < 2:
+            return
         rules = self.system.rules
         moving = {instance_of(rules[r], args) for r, args, _ in (*steps, *faults) if rules[r].thread is not None}
-        stuck = self._stuck(s, moving)
+        waiting = {who: self._rules(s, who) for who in holders if who not in moving}
+        asked = {who: numbers for who, numbers in waiting.items() if numbers}
+        if len(asked) < 2:
+            return
+        stuck = self._stuck(s, values, asked)
         while True:
             out = [who for who, ways in stuck.items() if not all(any(h in stuck for h in hs) for _, hs in ways)]
             if not out:
@@ -242,21 +169,24 @@ class CyclicWaits:
         if stuck:
             self.findings.add("lock_cycle", Finding(number, message=self._say(stuck)))
 
-    def _stuck(self, s: State, moving: set[Instance]) -> dict[Instance, list[tuple[Element, list[Instance]]]]:
-        """The threads that can do nothing but wait for locks: what they wait for, and who holds it."""
+    def _rules(self, s: State, who: Instance) -> list[int]:
+        """The steps with waits that the thread instance may stand before."""
+        stands = self._stands.get(who[0])
+        return self._anywhere.get(who[0], []) if stands is None else stands.rules(s, who[1])
+
+    def _stuck(
+        self, s: State, values: tuple[object, ...], asked: dict[Instance, list[int]]
+    ) -> dict[Instance, list[tuple[Element, list[Instance]]]]:
+        """Those asked that can do nothing but wait for locks: what they wait for, and who holds it."""
         blocked: dict[Instance, list[tuple[Element, list[Instance]]]] = {}
-        out: set[Instance] = set(moving)
-        values = self.table.values(s)
+        out: set[Instance] = set()
         holders: dict[Element, list[Instance]] = {}
         for cell, v in zip(self.table.cells, values, strict=True):
             holders.setdefault(cell.element, []).extend(cell.holders(v))
-        for number in self.rules:
-            attempts = self.probe.lock_attempts(s, number)
-            if not attempts:
-                continue
+        for number in sorted({n for numbers in asked.values() for n in numbers}):
             rule = self.system.rules[number]
             out.update(instance_of(rule, args) for args in self.probe.enabled(s, number))
-            for a in attempts:
+            for a in self.probe.lock_attempts(s, number):
                 if a.free:
                     continue
                 who = instance_of(rule, a.args)
@@ -265,7 +195,7 @@ class CyclicWaits:
                 else:
                     element = (a.lock, a.lock_index)
                     blocked.setdefault(who, []).append((element, holders[element]))
-        return {who: ways for who, ways in blocked.items() if who not in out}
+        return {who: ways for who, ways in blocked.items() if who in asked and who not in out}
 
     def _say(self, stuck: dict[Instance, list[tuple[Element, list[Instance]]]]) -> str:
         # Every member has a holder among the members: following them leads into a circle.

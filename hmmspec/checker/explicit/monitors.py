@@ -162,6 +162,8 @@ class DeadlockMonitor:
             except SpecFault as e:
                 message = f"in terminal '{t.name}'" if t.name else "in a terminal"
                 self.findings.add("spec_error", Finding(number, error=e.fault, message=message))
+                self.findings.unjudged.add("deadlock")
+                return True
         if self.terminal or not self.places:
             return False
         return all(_all_equal(self.interp.read(s, place), stopped) for place, stopped in self.places)

@@ -39,10 +39,20 @@ class Run:
         return Run(self.start, (*self.steps, step))
 
 
+@dataclass(frozen=True)
+class RealLasso:
+    """A run whose last state is that after `loop` steps, and so goes on from there for ever; `pending`: after how many
+    steps the left side holds that is never answered."""
+
+    run: Run
+    pending: int
+    loop: int
+
+
 class Walker:
     """Goes along stored states, really."""
 
-    def __init__(self, interp: Interpreter, states: list[State], symmetry: Symmetry | None, start: int) -> None:
+    def __init__(self, interp: Interpreter, states: Sequence[State], symmetry: Symmetry | None, start: int) -> None:
         self.interp, self.states, self.symmetry = interp, states, symmetry
         self.here = start
         self.renaming: Renaming = tuple(tuple(range(t.size)) for t in symmetry.types) if symmetry else ()
@@ -93,7 +103,7 @@ class Walker:
         self.here = target
 
 
-def walk(interp: Interpreter, states: list[State], symmetry: Symmetry | None, numbers: Sequence[int]) -> Walker:
+def walk(interp: Interpreter, states: Sequence[State], symmetry: Symmetry | None, numbers: Sequence[int]) -> Walker:
     """A real run through these stored states."""
     walker = Walker(interp, states, symmetry, numbers[0])
     for n in numbers[1:]:

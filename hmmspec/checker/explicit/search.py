@@ -7,7 +7,7 @@ step led from a parent to a state is found again by running the parent once more
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hmmspec.checker.explicit.edges import Edges, Units
@@ -28,7 +28,8 @@ class Graph:
     number: stored state -> its number, in order; parents: number -> number of the state it was reached from, -1 for a
     start; expanded: states 0..expanded-1 have had all their steps looked at; full: how many states the stored ones
     stand for; fired: transitions per rule; erred: steps per rule that ended in an error; start_erred: the start itself
-    is an error, and there is nothing to search.
+    is an error, and there is nothing to search; complete: nothing is left (limit and interrupted may still tell of what
+    came after the search).
     """
 
     number: dict[State, int] = field(default_factory=dict)
@@ -43,10 +44,12 @@ class Graph:
     limit: str = ""
     interrupted: bool = False
     start_erred: bool = False
+    complete: bool = False
 
     @property
-    def complete(self) -> bool:
-        return not self.limit and not self.interrupted and not self.start_erred
+    def stored(self) -> int:
+        """How many states are stored."""
+        return len(self.number)
 
     def states(self) -> list[State]:
         """The stored states by number."""
@@ -59,6 +62,20 @@ class Graph:
             out.append(self.parents[out[-1]])
         out.reverse()
         return out
+
+
+def start_error(interp: Interpreter, meter: Meter) -> Finding | None:
+    """Why there is nothing to search: a first value errs, or an assume does in some start state."""
+    if interp.initial_fault is not None:
+        return Finding(-1, error=interp.initial_fault, message="in the start")
+    if interp.system.assumes:
+        try:
+            for count, _ in enumerate(interp.initial()):
+                if count % _BETWEEN_TICKS == 0:
+                    meter.tick("start", count)
+        except SpecFault as e:
+            return Finding(-1, error=e.fault, message="in an assume, at the start")
+    return None
 
 
 class _Full(Exception):
@@ -78,9 +95,11 @@ class Search:
         symmetry: Symmetry | None = None,
         units: Units | None = None,
         keep_edges: bool = False,
+        at_start: Callable[[int, State], None] | None = None,
     ) -> None:
         self.interp, self.meter, self.findings, self.questions = interp, meter, findings, questions
         self.monitors, self.symmetry, self.units = tuple(monitors), symmetry, units
+        self.at_start = at_start
         rules = len(interp.system.rules)
         self.graph = Graph(fired=[0] * rules, erred=[0] * rules, edges=Edges() if keep_edges else None)
         self.cap = meter.limits.states
@@ -100,6 +119,7 @@ class Search:
                     self._level_with_edges(frontier)
                 if len(g.parents) > low:
                     g.depth += 1
+            g.complete = True
         except LimitReached as e:
             g.limit = str(e)
         except _Full:
@@ -133,26 +153,20 @@ class Search:
 
     def _start(self) -> None:
         g, symmetry = self.graph, self.symmetry
-        if self.interp.initial_fault is not None:
-            self.findings.add("spec_error", Finding(-1, error=self.interp.initial_fault, message="in the start"))
+        error = start_error(self.interp, self.meter)
+        if error is not None:
+            self.findings.add("spec_error", error)
             g.start_erred = True
-        if self.interp.system.assumes:
-            # An assume may err in some start state: then, as when a first value errs, there is nothing to search.
-            try:
-                for count, _ in enumerate(self.interp.initial()):
-                    if count % _BETWEEN_TICKS == 0:
-                        self.meter.tick("start", count)
-            except SpecFault as e:
-                self.findings.add("spec_error", Finding(-1, error=e.fault, message="in an assume, at the start"))
-                g.start_erred = True
-                return
+            return
         for count, s in enumerate(self.interp.initial()):
             if count % _BETWEEN_TICKS == 0:
                 self.meter.tick("start", len(g.number))
             if symmetry is not None:
                 s = symmetry.canonical(s)
             if s not in g.number:
-                self._new(s, -1)
+                number = self._new(s, -1)
+                if self.at_start is not None:
+                    self.at_start(number, s)
 
     def _new(self, s: State, parent: int) -> int:
         g = self.graph

@@ -202,10 +202,12 @@ class Symmetry:
     def _sorted_columns(self, s: State) -> tuple[State, int]:
         """Where each slot belongs to one identity at most and no value names one, a state is a heap of columns."""
         assert self._rows is not None
-        packed = isinstance(s, bytes)
-        out: Any = bytearray(s) if packed else list(s)
+        out: Any = bytearray(s) if isinstance(s, bytes) else list(s)
         same = 1
-        for rows in self._rows:
+        for t, rows in zip(self.types, self._rows, strict=True):
+            if not rows:
+                same *= factorial(t.size)
+                continue
             columns = sorted(zip(*[s[row] for row in rows], strict=True))
             run, last = 1, None
             for c in columns:
@@ -216,7 +218,7 @@ class Symmetry:
                     run, last = 1, c
             for row, cells in zip(rows, zip(*columns, strict=True), strict=True):
                 out[row] = cells
-        return (bytes(out) if packed else tuple(out)), self.group // same
+        return (bytes(out) if isinstance(s, bytes) else tuple(out)), self.group // same
 
 
 def _rows_of(all_slots: list[Slot], anatomy: Anatomy) -> list[list[slice]]:

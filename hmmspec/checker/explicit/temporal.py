@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from hmmspec.checker.explicit.findings import Finding, Findings
 from hmmspec.checker.explicit.graphs import backward_closure
 from hmmspec.checker.explicit.limits import Meter
 from hmmspec.checker.explicit.liveness import FairRuns, Lasso
+from hmmspec.checker.explicit.runs import RealLasso
 from hmmspec.checker.explicit.search import Graph
 from hmmspec.checker.explicit.slots import Anatomy
 from hmmspec.system import expr as e
@@ -20,6 +21,8 @@ from hmmspec.system.types import Int, values
 
 _BETWEEN_TICKS = 2048
 
+Between = Callable[[e.Expr, e.Expr], Iterable[int]]
+
 
 @dataclass(frozen=True)
 class Broken:
@@ -28,11 +31,11 @@ class Broken:
     binding: tuple[tuple[str, e.Const], ...]
     left: e.Expr
     right: e.Expr
-    lasso: Lasso
+    lasso: Lasso | RealLasso
 
 
-def substitute(x: Any, by: dict[str, e.Const]) -> Any:
-    """The expression (or tuple, binder, domain) with constants for these bound names."""
+def substitute(x: Any, by: Mapping[str, e.Expr]) -> Any:
+    """The expression (or tuple, binder, domain) with constants (or others) for these bound names."""
     if isinstance(x, e.Local):
         return by.get(x.name, x)
     if isinstance(x, tuple):
@@ -50,16 +53,23 @@ def substitute(x: Any, by: dict[str, e.Const]) -> Any:
 
 
 def bindings(
-    interp: Interpreter, p: LeadsTo, states: list[State], *, all_values: bool = False
+    interp: Interpreter,
+    p: LeadsTo,
+    states: Sequence[State],
+    *,
+    all_values: bool = False,
+    between: Between | None = None,
 ) -> Iterator[dict[str, e.Const]]:
     """The values of the binders to look at: one of each class of values that are renamings of one another (or all).
+
+    between: tells the numbers of a range whose bounds differ from state to state; without it all `states` are asked.
 
     Exact, since the whole graph, its starts and its fairness look the same under every renaming, and none of the
     binders' types is reduced when there is a `leads_to`.
     """
     anatomy = Anatomy(interp.system.symmetric)
     seen: set[object] = set()
-    for found in _products(interp, list(p.binders), {}, states):
+    for found in _products(interp, list(p.binders), {}, states, between):
         names: dict[tuple[int, int], int] = {}
         pattern: list[object] = []
         for c in found.values():
@@ -72,17 +82,23 @@ def bindings(
 
 
 def _products(
-    interp: Interpreter, binders: list[e.Binder], env: dict[str, e.Const], states: list[State]
+    interp: Interpreter,
+    binders: list[e.Binder],
+    env: dict[str, e.Const],
+    states: Sequence[State],
+    between: Between | None,
 ) -> Iterator[dict[str, e.Const]]:
     if not binders:
         yield dict(env)
         return
     b = binders[0]
-    for value in _candidates(interp, b, env, states):
-        yield from _products(interp, binders[1:], {**env, b.name: e.Const(value, b.type)}, states)
+    for value in _candidates(interp, b, env, states, between):
+        yield from _products(interp, binders[1:], {**env, b.name: e.Const(value, b.type)}, states, between)
 
 
-def _candidates(interp: Interpreter, b: e.Binder, env: dict[str, e.Const], states: list[State]) -> Iterator[object]:
+def _candidates(
+    interp: Interpreter, b: e.Binder, env: dict[str, e.Const], states: Sequence[State], between: Between | None
+) -> Iterator[object]:
     if not isinstance(b.type, Int):
         yield from values(b.type)
         return
@@ -90,6 +106,9 @@ def _candidates(interp: Interpreter, b: e.Binder, env: dict[str, e.Const], state
     assert isinstance(b.domain, e.OverRange)
     low, high = substitute(b.domain.low, env), substitute(b.domain.high, env)
     fixed = not any(isinstance(x, (e.Var, e.Apply)) for side in (low, high) for x in e.walk(side))
+    if between is not None and not fixed:
+        yield from between(low, high)
+        return
     found: set[int] = set()
     for s in states[:1] if fixed else states:
         first, last = interp.evaluate(low, s), interp.evaluate(high, s)
@@ -98,7 +117,7 @@ def _candidates(interp: Interpreter, b: e.Binder, env: dict[str, e.Const], state
     yield from sorted(found)
 
 
-def sides(p: LeadsTo, binding: dict[str, e.Const]) -> tuple[e.Expr, e.Expr]:
+def sides(p: LeadsTo, binding: Mapping[str, e.Expr]) -> tuple[e.Expr, e.Expr]:
     """Left and right side for these values; what the binders' domains and filter ask is part of the left side."""
     left: e.Expr = substitute(p.left, binding)
     if p.filter is not None:
@@ -121,7 +140,7 @@ def sides(p: LeadsTo, binding: dict[str, e.Const]) -> tuple[e.Expr, e.Expr]:
 
 
 def marks(
-    interp: Interpreter, x: e.Expr, states: list[State], meter: Meter, erred: Callable[[int, SpecFault], None]
+    interp: Interpreter, x: e.Expr, states: Sequence[State], meter: Meter, erred: Callable[[int, SpecFault], None]
 ) -> bytearray:
     """For each state whether the expression holds (False where it errs)."""
     holds = interp.truth(x)
@@ -138,7 +157,7 @@ def marks(
 
 
 def check_leads_to(
-    interp: Interpreter, p: LeadsTo, runs: FairRuns, states: list[State], findings: Findings, wanted: int
+    interp: Interpreter, p: LeadsTo, runs: FairRuns, states: Sequence[State], findings: Findings, wanted: int
 ) -> list[Broken]:
     """Up to `wanted` values of the binders for which the property fails."""
     broken: list[Broken] = []
@@ -162,7 +181,7 @@ def check_recoverable(
     interp: Interpreter,
     p: Recoverable,
     graph: Graph,
-    states: list[State],
+    states: Sequence[State],
     findings: Findings,
     wanted: int,
     meter: Meter,

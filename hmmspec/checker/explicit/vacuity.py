@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from hmmspec.checker.explicit.search import Graph
@@ -52,10 +52,17 @@ def _exists(binders: tuple[Binder, ...], filter_: Expr | None, body: Expr) -> Ex
     return Quant("exists", binders, filter_, body, body.type, span=body.span)
 
 
-def warnings(interp: Interpreter, graph: Graph, states: list[State], open_questions: set[str]) -> Iterator[Diagnostic]:
-    """What to say after a complete search; `open_questions`: keys of `antecedents` never seen true."""
+def warnings(
+    interp: Interpreter,
+    graph: Graph,
+    states: Sequence[State],
+    open_questions: set[str],
+    visited: Mapping[str, set[int]] | None = None,
+) -> Iterator[Diagnostic]:
+    """What to say after a complete search; `open_questions`: keys of `antecedents` never seen true; `visited`: by
+    variable of a thread's place the labels that are reached, if that is known."""
     system = interp.system
-    yield from _idle_rules(interp, graph, states)
+    yield from _idle_rules(interp, graph, states, visited)
     for key, (kind, name, e) in antecedents(system).items():
         if key not in open_questions:
             continue
@@ -66,7 +73,9 @@ def warnings(interp: Interpreter, graph: Graph, states: list[State], open_questi
             yield _warning("HMM092", span, f"the left side of '=>' in invariant '{name}' holds in no reachable state")
 
 
-def _idle_rules(interp: Interpreter, graph: Graph, states: list[State]) -> Iterator[Diagnostic]:
+def _idle_rules(
+    interp: Interpreter, graph: Graph, states: Sequence[State], places: Mapping[str, set[int]] | None
+) -> Iterator[Diagnostic]:
     system = interp.system
     busy = {r.name for r in system.rules if graph.fired[r.number] or graph.erred[r.number]}
     idle: dict[str, Rule] = {}
@@ -75,7 +84,9 @@ def _idle_rules(interp: Interpreter, graph: Graph, states: list[State]) -> Itera
             idle.setdefault(r.name, r)
     if not idle:
         return
-    visited = {t.name: _labels_seen(interp, t.place, states) for t in system.threads}
+    visited = {
+        t.name: places[t.place] if places is not None else _labels_seen(interp, t.place, states) for t in system.threads
+    }
     labels = {t.name: t.labels for t in system.threads}
     for name, r in idle.items():
         if r.thread is None:
@@ -86,7 +97,7 @@ def _idle_rules(interp: Interpreter, graph: Graph, states: list[State]) -> Itera
             yield _warning("HMM091", r.span, f"no thread gets past '{name}' in instance {system.instance}")
 
 
-def _labels_seen(interp: Interpreter, place: str, states: list[State]) -> set[int]:
+def _labels_seen(interp: Interpreter, place: str, states: Sequence[State]) -> set[int]:
     seen: set[int] = set()
 
     def collect(value: object) -> None:

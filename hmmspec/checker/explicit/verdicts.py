@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from hmmspec.checker.explicit.engine import Explored
 from hmmspec.checker.explicit.findings import Finding
-from hmmspec.checker.explicit.runs import Walker, around, walk
+from hmmspec.checker.explicit.runs import RealLasso, Walker, around, walk
 from hmmspec.checker.explicit.temporal import Broken
 from hmmspec.checker.trace import blame_for, trace_of
 from hmmspec.checker.verdict import Blame, Level, Status, Trace, Verdict
@@ -53,7 +53,8 @@ class Judge:
         self.interp = explored.interp
         self.system = explored.interp.system
         self.max_traces, self.witness = max(1, max_traces), witness
-        self.complete = explored.graph.complete and bool(explored.graph.number)
+        # Without any start state nothing was shown; where the start itself is an error that is the finding.
+        self.complete = explored.graph.complete and bool(explored.graph.stored or explored.graph.start_erred)
 
     def verdicts(self) -> Iterator[Verdict]:
         for p in self.system.properties:
@@ -89,15 +90,16 @@ class Judge:
         if found:
             witness = self._trace(found[0].number) if self.witness else None
             return Verdict(p.name, "reachable", p.text, Status.HOLDS, Level.EXHAUSTIVE, span=p.span, witness=witness)
-        if not self.complete or p.name in self.x.findings.unjudged:
+        if not self.complete:
             return self._not_violated(p.name, "reachable", p.text, p.span)
+        erred = p.name in self.x.findings.unjudged
         return Verdict(
             p.name,
             "reachable",
             p.text,
             Status.VIOLATED,
             Level.EXHAUSTIVE,
-            remark="no reachable state makes it true",
+            remark="no reachable state makes it true" + (" (in some, it cannot be evaluated)" if erred else ""),
             span=p.span,
         )
 
@@ -110,13 +112,8 @@ class Judge:
         return self._not_violated(p.name, "leads_to", p.text, p.span, remark)
 
     def _reduction_remark(self) -> str:
-        if not self.x.not_reduced:
-            return ""
-        kept = ", ".join(t.name for t in self.x.not_reduced)
-        if self.x.symmetry is None:
-            return f"not reduced by symmetry: fairness or the property tells apart the values of {kept}"
-        reduced = ", ".join(t.name for t in self.x.symmetry.types)
-        return f"reduced by the symmetry of {reduced} only: fairness or the property tells apart the values of {kept}"
+        tracked = ", ".join(t.name for t in self.x.tracked)
+        return f"on the quotient, permutations of {tracked} tracked" if tracked else ""
 
     # ------------------------------------------------------------ built-in findings
 
@@ -178,11 +175,13 @@ class Judge:
 
     def _not_violated(self, name: str, kind: str, text: str, span: Span | None, remark: str = "") -> Verdict:
         status, level = Status.HOLDS, Level.EXHAUSTIVE
-        if name in self.x.findings.unjudged:
+        if not self.complete or name in self.x.pending:
             status, level = Status.UNKNOWN, Level.INCOMPLETE
-            remark = "not judged everywhere: evaluating it is a spec error in some state (see spec_error)"
-        elif not self.complete or name in self.x.pending:
-            status, level = Status.UNKNOWN, Level.INCOMPLETE
+        elif self.x.graph.start_erred:
+            remark = "the start itself is a spec error: there is no run to judge"
+        elif name in self.x.findings.unjudged:
+            # A run that ends in an error is judged for nothing else.
+            remark = "wherever it can be evaluated: in some state that is a spec error (see spec_error)"
         return Verdict(name, kind, text, status, level, remark=remark, span=span)
 
     # ------------------------------------------------------------ traces
@@ -247,16 +246,20 @@ class Judge:
         return (fresh + again)[: self.max_traces]
 
     def _lasso(self, p: LeadsTo, b: Broken) -> Trace:
-        walker = walk(self.interp, self.x.states, self.x.symmetry, b.lasso.stem)
-        begin = len(walker.run.steps)
-        if b.lasso.loop:
-            assert self.x.units is not None
-            around(walker, b.lasso.loop, self.x.units)
-        run = walker.run
+        lasso = b.lasso
+        if isinstance(lasso, RealLasso):
+            run, begin, rests = lasso.run, lasso.loop, lasso.loop == len(lasso.run.steps)
+        else:
+            walker = walk(self.interp, self.x.states, self.x.symmetry, lasso.stem)
+            begin, rests = len(walker.run.steps), not lasso.loop
+            if lasso.loop:
+                assert self.x.units is not None
+                around(walker, lasso.loop, self.x.units)
+            run = walker.run
         bound = tuple((name, show_value(c.type, c.value)) for name, c in b.binding)
         where = f" for {', '.join(f'{n} = {v}' for n, v in bound)}" if bound else ""
-        ending = "the loop repeats for ever" if b.lasso.loop else "the run stays in its last state"
-        message = f"the left side holds in state {b.lasso.pending}{where}, the right side never after: {ending}"
+        ending = "the run stays in its last state" if rests else "the loop repeats for ever"
+        message = f"the left side holds in state {lasso.pending}{where}, the right side never after: {ending}"
         blame = Blame(p.right.span.text, bound, (), p.right.span)
         return trace_of(self.interp, run.start, run.steps, loop=begin, blame=blame, message=message)
 

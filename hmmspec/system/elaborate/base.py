@@ -94,7 +94,16 @@ class TyperBase(ABC):
                 return fold(E.Cast(fold(E.Cast(e, inner, span=span)), target, span=span))
             return fold(E.Cast(e, target, span=span))
         wanted = show_type(target)
-        return self.error("HMM030", span, f"{wanted} is wanted, and this is {show_type(t)}")
+        return self.error("HMM030", span, f"{wanted} is wanted, and this is {show_type(t)}", unindexed(t, target))
+
+
+def unindexed(t: Type, wanted: Type) -> str | None:
+    """A repair, if `t` is an array whose elements would do."""
+    depth = 0
+    while isinstance(t, Array):
+        t, depth = t.element, depth + 1
+    what = "index" if depth == 1 else "indices"
+    return f"add the {what}: `..{'[..]' * depth}`" if depth and accepts(wanted, t) else None
 
 
 def element(base: E.Expr, index: tuple[E.Expr, ...], span: Span) -> E.Expr:

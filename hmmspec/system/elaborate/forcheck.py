@@ -7,7 +7,7 @@ symmetry reduction sound: identities have no order that a loop could follow.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from hmmspec.diagnostics import Diagnostics
 from hmmspec.system import expr as E
@@ -30,28 +30,34 @@ def is_symmetric(t: Type) -> bool:
 
 def check_for(loop: core.For, defines: Mapping[str, core.Define], diagnostics: Diagnostics) -> None:
     """Report what makes the order of the passes of a symmetric loop matter."""
-    own = {b.name for b in loop.binders if is_symmetric(b.type)}
-    if not own:
+    symmetric = {b.name for b in loop.binders if is_symmetric(b.type)}
+    if not symmetric:
         return
-    positions: dict[str, set[int]] = {}  # variable -> index positions at which each write has a name of the loop
+    # Under names that no define can bind, so that those in the bodies of defines are not taken for the loop's.
+    loop = E.rewrite(
+        loop, lambda e: replace(e, name=f"{e.name} ") if isinstance(e, E.Local) and e.name in symmetric else None
+    )
+    own = {f"{name} " for name in symmetric}
+    # variable -> name of the loop -> index positions at which each write has that name
+    positions: dict[str, dict[str, set[int]]] = {}
     for s in _statements(loop.body):
         if not isinstance(s, core.Assign):
             continue
         root, indices = _path(s.target)
         assert root is not None, "an assignment stores into a variable"
-        at = {i for i, e in enumerate(indices) if isinstance(e, E.Local) and e.name in own}
-        named = {e.name for e in indices if isinstance(e, E.Local)}
-        if not own <= named:
+        own_at = {n: {i for i, e in enumerate(indices) if _is_local(e, n)} for n in own}
+        before = positions.get(root.name, own_at)
+        positions[root.name] = {n: before[n] & own_at[n] for n in own}
+        if not all(positions[root.name].values()):
             diagnostics.error(
                 "HMM051",
                 s.span,
                 "a `for` over a symmetric type writes here outside its own index: the order of its passes would show",
-                fix=f"write only `..[{min(own)}]`, or use count, sum or a set comprehension",
+                fix=f"write only `..[{min(symmetric)}]`, or use count, sum or a set comprehension",
             )
             return
-        positions[root.name] = positions.get(root.name, at) & at
     for e in _expressions(loop, defines):
-        bad = _foreign_read(e, positions, own)
+        bad = _foreign_read(e, positions)
         if bad is not None:
             diagnostics.error(
                 "HMM051",
@@ -62,28 +68,29 @@ def check_for(loop: core.For, defines: Mapping[str, core.Define], diagnostics: D
             return
 
 
-def _foreign_read(e: E.Expr, written: Mapping[str, set[int]], own: set[str]) -> str | None:
-    """A written variable that the expression reads elsewhere than at the loop's own index."""
+def _foreign_read(e: E.Expr, written: Mapping[str, Mapping[str, set[int]]]) -> str | None:
+    """A written variable that the expression reads elsewhere than at the loop's own index: each name of the loop must
+    stand in the read at a position where it stands in all writes, so that no other pass can have written there."""
+    parts = list(E.children(e))
     if isinstance(e, E.Index | E.Field | E.Var):
         root, indices = _path(e)
         if root is not None and root.name in written:
-            ok = any(i < len(indices) and _is_own(indices[i], own) for i in written[root.name])
-            if not ok:
-                return root.name
-            parts: list[E.Expr] = list(indices)
-        else:
-            parts = list(E.children(e))
-    else:
-        parts = list(E.children(e))
+            for name, at in written[root.name].items():
+                if not any(i < len(indices) and _is_local(indices[i], name) for i in at):
+                    return root.name
+            parts = list(indices)
     for p in parts:
-        bad = _foreign_read(p, written, own)
+        bad = _foreign_read(p, written)
         if bad is not None:
             return bad
     return None
 
 
-def _is_own(e: E.Expr, own: set[str]) -> bool:
-    return isinstance(e, E.Local) and e.name in own
+def _is_local(e: E.Expr, name: str) -> bool:
+    # Also as a member of a union, or out of one: different values stay different.
+    while isinstance(e, E.Cast):
+        e = e.operand
+    return isinstance(e, E.Local) and e.name == name
 
 
 def _path(e: E.Expr) -> tuple[E.Var | None, list[E.Expr]]:

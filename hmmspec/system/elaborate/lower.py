@@ -127,7 +127,7 @@ class Lowerer:
         """A statement that only threads and procedures have.  None: reported, go on behind it."""
         word = type(s).__name__.lower().replace("callstmt", "call")
         fixes = {S.Await: "write the condition behind `when`", S.Return: None}
-        self.error("HMM045", s.span, f"`{word}` stands only in threads and procedures", fix=fixes.get(type(s), None))
+        self.error("HMM045", s.span, f"`{word}` stands only in threads and procedures", fix=fixes.get(type(s)))
         return None
 
     def finish(self) -> core.Block:

@@ -24,6 +24,7 @@ from hmmspec.system.types import (
     Set,
     Type,
     Union,
+    cardinality,
     show_type,
 )
 
@@ -264,12 +265,27 @@ class NameTyping(TyperBase):
         missing = [n for n, _ in t.fields if n not in given]
         if missing:
             return self.error("HMM029", e.span, f"the record lacks {', '.join(missing)}")
-        values = tuple(self.check(given[n].value, env, ft) for n, ft in t.fields)
+        values = tuple(self._field(given[n].value, env, ft) for n, ft in t.fields)
         if any(v.type == ERROR for v in values):
             return WRONG
         if all(isinstance(v, E.Const) for v in values):
             return E.Const(tuple(v.value for v in values if isinstance(v, E.Const)), t, span=e.span)
         return E.MakeRecord(values, t, span=e.span)
+
+    def _field(self, e: S.Expr, env: Env, t: Type) -> E.Expr:
+        """The value of a field; for a field that is an array, a constant stands for all of its elements."""
+        if not isinstance(t, Array):
+            return self.check(e, env, t)
+        element: Type = t
+        while isinstance(element, Array):
+            element = element.element
+        value = self.infer(e, env, element)
+        if isinstance(value.type, Array):
+            return self.coerce(value, t, e.span)
+        value = self.coerce(value, element, e.span)
+        if not isinstance(value, E.Const):
+            return self.error("HMM036", e.span, "what fills an array must be a constant, or an array of that type")
+        return E.Const(_filled(t, value.value), t, span=e.span) if value.type != ERROR else WRONG
 
     def index(self, e: S.Index, env: Env) -> E.Expr:
         thread = self._thread_of(e, env)
@@ -351,3 +367,7 @@ class NameTyping(TyperBase):
                 fix=did_you_mean(e.name.name, fields),
             )
         return E.Field(base, e.name.name, fields[e.name.name], span=e.span)
+
+
+def _filled(t: Type, value: object) -> object:
+    return (_filled(t.element, value),) * cardinality(t.index) if isinstance(t, Array) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hmmspec.diagnostics import Span
 from hmmspec.lang import syntax as S
 from hmmspec.system import expr as E
-from hmmspec.system.elaborate.base import WRONG, TyperBase, join
+from hmmspec.system.elaborate.base import WRONG, TyperBase, join, unindexed
 from hmmspec.system.elaborate.constants import fold, literal
 from hmmspec.system.elaborate.names import (
     ERROR,
@@ -123,7 +123,8 @@ class OperatorTyping(TyperBase):
         if t is None and hint is not None and accepts(hint, left.type) and accepts(hint, right.type):
             t = hint
         if t is None:
-            self.error("HMM030", e.span, f"{show_type(left.type)} and {show_type(right.type)} are never equal")
+            fix = unindexed(left.type, right.type) or unindexed(right.type, left.type)
+            self.error("HMM030", e.span, f"{show_type(left.type)} and {show_type(right.type)} are never equal", fix)
             return left, right, ERROR
         return self.coerce(left, t, spans[0]), self.coerce(right, t, spans[1]), t
 
@@ -246,8 +247,8 @@ class OperatorTyping(TyperBase):
             targets = element.members if isinstance(element, Union) else (element,)
             numbers = tuple(i for i, m in enumerate(t.members) if m in targets)
             if numbers:
-                held = E.IsMember(left, numbers, span=e.left.span)
-                return E.Logic("&&", held, E.InSet(E.Cast(left, element, span=e.left.span), right), span=e.span)
+                such = E.IsMember(left, numbers, span=e.left.span)
+                return E.Logic("&&", such, E.InSet(E.Cast(left, element, span=e.left.span), right), span=e.span)
         if accepts(element, t):
             return E.InSet(self.coerce(left, element, e.left.span), right, span=e.span)
         return self.error("HMM030", e.span, f"{show_type(t)} is never in {show_type(right.type)}")

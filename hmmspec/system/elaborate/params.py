@@ -8,6 +8,7 @@ from hmmspec.diagnostics import Diagnostic, Source, Span, SpecError, did_you_mea
 from hmmspec.lang import syntax as S
 from hmmspec.system import expr as E
 from hmmspec.system.elaborate.names import ERROR, Names, accepts, is_int
+from hmmspec.system.elaborate.scope import Symbol
 from hmmspec.system.types import INT, Range, Type, show_type
 
 
@@ -36,6 +37,9 @@ def settle(spec: S.Spec, instance: str, overrides: Mapping[str, S.Expr | E.Const
             return
         open_.append(name)
         given = overrides.get(name, settings.get(name, decl.default))
+        for other in _names_in((given, decl.type), names.symbols, set()):
+            if other in params:
+                value_of(other)
         if given is None:
             names.diagnostics.error(
                 "HMM070",
@@ -47,9 +51,6 @@ def settle(spec: S.Spec, instance: str, overrides: Mapping[str, S.Expr | E.Const
         elif isinstance(given, E.Const):
             names.params[name] = _fit(decl, given, None, names)
         else:
-            for other in _names_in(given):
-                if other in params:
-                    value_of(other)
             wanted = names.type_of(decl.type, "") if decl.type is not None else None
             typed = names.constant(given, f"the value of '{name}'", wanted)
             names.params[name] = _fit(decl, typed, wanted, names) if typed is not None else E.Const(0, ERROR)
@@ -136,11 +137,20 @@ def _command_line(text: str) -> Span:
     return Span(Source("<command line>", text), 0, len(text))
 
 
-def _names_in(e: object) -> list[str]:
-    if isinstance(e, S.Name):
-        return [e.name]
+def _names_in(e: object, symbols: Mapping[str, Symbol], seen: set[str]) -> list[str]:
+    """The names that a value or type speaks of, by way of defines and types too."""
+    out: list[str] = []
+    match e:
+        case S.Name(name) | S.NamedType(name) | S.Call(S.Ident(name)):
+            out.append(name)
+            symbol = symbols.get(name)
+            if name not in seen and isinstance(symbol, S.Define | S.TypeDecl):
+                seen.add(name)
+                out += _names_in(symbol.body if isinstance(symbol, S.Define) else symbol.type, symbols, seen)
+        case _:
+            pass
     if isinstance(e, S.Node):
-        return [n for v in vars(e).values() for n in _names_in(v)]
+        e = tuple(vars(e).values())
     if isinstance(e, tuple):
-        return [n for v in e for n in _names_in(v)]
-    return []
+        out += [n for v in e for n in _names_in(v, symbols, seen)]
+    return out

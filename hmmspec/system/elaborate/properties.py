@@ -211,9 +211,10 @@ class Rest:
             return []
         if rules[0].kind != "thread":
             out: list[core.Fairness] = []
-            for arity in sorted({len(r.params) for r in rules}):
-                same = tuple(r.number for r in rules if len(r.params) == arity)
-                out.append(core.Fairness(shown, strong, same, arity, span=s.span))
+            # Arrows that share a name are one step for the same machine and parameters.
+            for key in dict.fromkeys((r.machine, tuple(p.type for p in r.params)) for r in rules):
+                same = tuple(r.number for r in rules if (r.machine, tuple(p.type for p in r.params)) == key)
+                out.append(core.Fairness(shown, strong, same, len(key[1]), span=s.span))
             return out
         prefix = rules[0].index_arity
         out = [core.Fairness(shown, strong, tuple(numbers), prefix, span=s.span)]

@@ -22,6 +22,7 @@ from hmmspec.system.types import (
     NULL,
     Queue,
     Range,
+    Set,
     Type,
 )
 
@@ -44,7 +45,8 @@ class Typer(NameTyping, OperatorTyping, BinderTyping):
                     return WRONG
                 if isinstance(hint, Queue):
                     return E.Const((), hint, span=e.span)
-                return self.error("HMM023", e.span, "`[]` needs a queue to be the empty value of")
+                fix = "the empty set is `{}`" if isinstance(hint, Set) else None
+                return self.error("HMM023", e.span, "`[]` needs a queue to be the empty value of", fix)
             case S.Name():
                 return self.name(e, env, hint)
             case S.Call():
