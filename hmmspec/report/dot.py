@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Vertex:
-    """key: unique in its diagram; label: lines of text; tone: '' | 'initial' | 'end' | 'call' | 'bad'."""
+    """key: unique in its diagram; label: lines of text; tone: '' | 'initial' | 'end' | 'call' | 'final' | 'bad'."""
 
     key: str
     label: str
@@ -39,6 +39,7 @@ _TONES = {
     "initial": ", peripheries=2",
     "end": ', style="rounded,dashed"',
     "call": ', shape=component, style="filled", fillcolor="#eeeeee"',
+    "final": ', style="rounded,filled", fillcolor="#dde6f5"',
     "bad": ', style="rounded,filled", fillcolor="#f4c7c3"',
 }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
+import networkx as nx
+
 from hmmspec.checker.trace import actor, show_args
 from hmmspec.checker.verdict import TraceStep
 from hmmspec.diagnostics import Limit
@@ -17,7 +19,11 @@ _SHOWN_CELLS = 12  # a state with more of them is a number, and its cells a tool
 
 
 def graph_of(interp: Interpreter, most: int) -> Diagram:
-    """Every reachable state and step; states that break an invariant are marked.  Raises Limit past `most` states."""
+    """Every reachable state and step.
+
+    States that break an invariant are marked, and so are those that a run never leaves again as a group (a final
+    strongly connected component) unless that is the whole graph.  Raises Limit past `most` states.
+    """
     numbers: dict[State, int] = {}
     todo: deque[State] = deque()
 
@@ -41,16 +47,32 @@ def graph_of(interp: Interpreter, most: int) -> Diagram:
         for rule, args, fault in failures:
             ends.append(Vertex(f"fault {len(ends)}", fault.message, "bad"))
             edges.append(Edge(number(state), ends[-1].key, _title(interp, rule, args)))
-    vertices = [_vertex(interp, state, i, i < starts) for state, i in numbers.items()]
+    final = _final(len(numbers), edges)
+    vertices = [_vertex(interp, state, i, i < starts, str(i) in final) for state, i in numbers.items()]
     title = f"{interp.system.name}, instance {interp.system.instance}: {len(numbers)} states"
     return Diagram(title, (*vertices, *ends), tuple(edges))
 
 
-def _vertex(interp: Interpreter, state: State, number: int, start: bool) -> Vertex:
+def _final(count: int, edges: list[Edge]) -> frozenset[str]:
+    """The states in strongly connected components that no edge leaves; none if that is every state."""
+    graph = nx.DiGraph([(e.source, e.target) for e in edges])
+    graph.add_nodes_from(str(i) for i in range(count))
+    parts = nx.condensation(graph)
+    final = frozenset(v for part, out in parts.out_degree() if out == 0 for v in parts.nodes[part]["members"])
+    return final if len(final) < count else frozenset()
+
+
+def _vertex(interp: Interpreter, state: State, number: int, start: bool, final: bool) -> Vertex:
     cells = interp.cells(state)
     told = "\n".join(", ".join(group) for group in state_groups(cells))
     label = told if len(cells) <= _SHOWN_CELLS else str(number)
-    return Vertex(str(number), label, "bad" if _broken(interp, state) else "initial" if start else "", told)
+    return Vertex(str(number), label, _tone(interp, state, start, final), told)
+
+
+def _tone(interp: Interpreter, state: State, start: bool, final: bool) -> str:
+    if _broken(interp, state):
+        return "bad"
+    return "initial" if start else "final" if final else ""
 
 
 def _broken(interp: Interpreter, state: State) -> bool:
