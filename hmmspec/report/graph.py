@@ -55,7 +55,7 @@ def graph_of(interp: Interpreter, most: int) -> Diagram:
 
 def _final(count: int, edges: list[Edge]) -> frozenset[str]:
     """The states in strongly connected components that no edge leaves; none if that is every state."""
-    graph = nx.DiGraph([(e.source, e.target) for e in edges])
+    graph: nx.DiGraph[str] = nx.DiGraph([(e.source, e.target) for e in edges])
     graph.add_nodes_from(str(i) for i in range(count))
     parts = nx.condensation(graph)
     final = frozenset(v for part, out in parts.out_degree() if out == 0 for v in parts.nodes[part]["members"])
