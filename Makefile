@@ -14,7 +14,7 @@ SPECS := $(sort $(wildcard specs/*.hmm))
 CODE  := hmmspec tests benchmarks
 LAID  := $(wildcard specs/*.hmm specs/bugs/*.hmm benchmarks/*.hmm docs/tutorial/*.hmm)
 
-.PHONY: all check test lint fmt bench lock clean
+.PHONY: all check test test-long lint fmt bench lock clean
 .NOTPARALLEL:
 
 all: check
@@ -24,6 +24,10 @@ check: $(VENV)/.stamp
 
 # Tests come last, so that their count is the last thing to read.
 test: lint
+	$(BIN)/python -m pytest -n auto -m 'not slow'
+
+# What takes minutes: every spec on both engines, more seeds.
+test-long: lint
 	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.stamp-dev

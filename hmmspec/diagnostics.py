@@ -266,6 +266,7 @@ CODES: dict[str, str] = {
     "HMM074": "property that cannot be proved",
     "HMM075": "proof for a type that is not symmetric",
     "HMM076": "setting or expectation given twice",
+    "HMM078": "not exportable to another checker",
     "HMM080": "file not found",
     "HMM081": "not a file",
     "HMM082": "file cannot be read",

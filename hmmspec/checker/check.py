@@ -65,7 +65,7 @@ def _report(x: Explored, options: CheckOptions) -> InstanceReport:
         engine=x.engine,
         seed=options.seed,
         verdicts=verdicts,
-        states=None if reduction == "representatives" else graph.full,
+        states=None if reduction == "representatives" or (graph.stored and not graph.full) else graph.full,
         orbits=graph.stored if x.symmetry is not None else None,
         reduction=reduction,
         transitions=graph.transitions,

@@ -63,7 +63,7 @@ class _Check:
                 return
             self.steps.append(found)
             self.states.append(found[2])
-        if trace.final is not None and self._final(trace.final) is None:
+        if trace.final is not None and not self._final(trace.final):
             self.wrong.append(f"after step {len(trace.steps)}: no {trace.final.rule} ends in an error here")
         if trace.loop is not None:
             self._loop(trace.loop)
@@ -103,13 +103,14 @@ class _Check:
             self.wrong.append(f"step {number}: {step.rule}({shown}) does not lead to {said}")
         return None
 
-    def _final(self, final: TraceStep) -> str | None:
-        """The property that the failing step breaks."""
+    def _final(self, final: TraceStep) -> set[str]:
+        """The properties that the failing step breaks: it may fail in several ways."""
+        found = set()
         for rule, args, fault in self.interp.expand(self.states[-1])[1]:
             r = self.system.rules[rule]
             if r.name == final.rule and show_args(r, args) == tuple(tuple(a) for a in final.args):
-                return fault.name
-        return None
+                found.add(fault.name)
+        return found
 
     def _loop(self, loop: int) -> None:
         if not 0 <= loop <= len(self.trace.steps):
@@ -156,7 +157,7 @@ class _Check:
             case LeadsTo():
                 return self._unanswered(p)
             case _:
-                return self.trace.final is not None and self._final(self.trace.final) == p.name
+                return self.trace.final is not None and p.name in self._final(self.trace.final)
 
     def _never_again(self, holds: Callable[[State], bool]) -> bool:
         seen, todo = {self.states[-1]}, [self.states[-1]]
@@ -195,7 +196,7 @@ class _Check:
 
     def _built_in(self, name: str) -> bool:
         if self.trace.final is not None:
-            return self._final(self.trace.final) == name
+            return name in self._final(self.trace.final)
         if not self.states:
             return name == "spec_error" and self.start_errs
         last, findings = self.states[-1], Findings()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from hmmspec.diagnostics import Diagnostic, Severity, Source, Span, SpecError, did_you_mean, render
@@ -72,8 +73,15 @@ def add_limit_options(parser: Parser) -> None:
 def add_engine_options(parser: Parser) -> None:
     """How the search is done."""
     group = parser.add_argument_group("how to search")
-    group.add_argument("--engine", default="python", metavar="NAME", help="python, native, z3 or all (default: python)")
-    group.add_argument("--threads", type=count, metavar="N", default=1, help="threads of the native engine")
+    group.add_argument(
+        "--engine", default="python", metavar="NAME", help="python, native, auto, z3 or all (default: python)"
+    )
+    group.add_argument(
+        "--threads", type=count, metavar="N", default=0, help="threads of the native engine (default: one on each core)"
+    )
+    group.add_argument(
+        "--keep-c", type=Path, metavar="DIR", help="write what the native engine compiles there, to be read"
+    )
     group.add_argument("--no-symmetry", action="store_true", help="store every state, not one of each orbit")
     group.add_argument("--no-prove", action="store_true", help="skip the 'prove' lines of the file")
     group.add_argument("--seed", type=int, metavar="N", default=0, help="seed of whatever is random (default: 0)")

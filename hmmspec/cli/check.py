@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         chosen = engine(args.engine)
         overrides = params(args.params)
-        for path in (args.junit, args.sarif, args.itf, args.save_traces):
+        for path in (args.junit, args.sarif, args.itf, args.save_traces, args.keep_c):
             if path is not None:
                 check_writable(path)
         specs = load_all(args.specs, args.instances, overrides)
@@ -182,6 +182,7 @@ def _options(args: argparse.Namespace) -> CheckOptions:
         memory=args.memory or default_memory(),
         seed=args.seed,
         max_traces=args.max_traces,
+        keep_c=args.keep_c,
         expectations=not args.params,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hmmspec.checker.check import check
+from hmmspec.checker.native.engine import check_auto, check_native
 from hmmspec.checker.options import CheckOptions
 from hmmspec.checker.verdict import InstanceReport, Progress
 from hmmspec.cli.args import mistake
@@ -13,8 +14,8 @@ from hmmspec.system.system import System
 
 Engine = Callable[[System, CheckOptions, Callable[[Progress], None] | None], InstanceReport]
 
-ENGINES: dict[str, Engine] = {"python": check}
-PLANNED = ("native", "z3", "all")
+ENGINES: dict[str, Engine] = {"auto": check_auto, "python": check, "native": check_native}
+PLANNED = ("z3", "all")
 
 
 def engine(name: str) -> Engine:

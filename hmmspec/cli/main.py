@@ -24,6 +24,7 @@ COMMANDS = {
     "replay": "run a saved trace again, step by step",
     "walk": "choose steps by hand and watch what they change",
     "draw": "draw machines and threads as diagrams, or a small instance's states as a graph",
+    "export": "write a spec as a model for SPIN or Rumur, to check this checker with them",
     "version": "print the version",
 }
 

@@ -6,6 +6,7 @@ import argparse
 
 from hmmspec.cli.args import Parser, add_instance_options, params
 from hmmspec.cli.specs import load_system
+from hmmspec.system.layout import show_layout
 from hmmspec.system.show import show_system
 
 
@@ -18,11 +19,14 @@ def parser() -> Parser:
     )
     p.add_argument("spec", metavar="SPEC", help="a .hmm file")
     add_instance_options(p)
+    p.add_argument(
+        "--layout", action="store_true", help="instead: where each variable lies in a packed state of the native engine"
+    )
     return p
 
 
 def run(args: argparse.Namespace) -> int:
     """Print it.  Raises SpecError."""
     _, system = load_system(args.spec, args.instances, params(args.params))
-    print(show_system(system).rstrip("\n"))
+    print((show_layout(system) if args.layout else show_system(system)).rstrip("\n"))
     return 0

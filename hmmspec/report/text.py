@@ -116,6 +116,8 @@ def _head(report: InstanceReport, style: Style) -> list[str]:
     lines += style.wrap(counts(report), "  ", "    ")
     took = f"engine {report.engine}, seed {report.seed}, {seconds(report.wall_seconds)}"
     lines += style.wrap(took, "  ", "    ")
+    if report.remark:
+        lines += [style.paint(line, "warn") for line in style.wrap(report.remark, "  ", "    ")]
     for name, text in report.assumes:
         lines += style.wrap(f"{name}{_quoted(text)}", "  assuming ", "    ")
     return lines

@@ -91,7 +91,7 @@ def test_one_line_for_each_spec_at_the_end(hmmspec) -> None:
         (["pins.hmm", "-p", "PAGES"], "HMM084", "NAME=VALUE"),
         (["pins.hmm", "-p", "PAGES=1+1"], "HMM084", "'1+1'"),
         (["pins.hmm", "-p", "PAGES=true"], "HMM0", "PAGES"),
-        (["pins.hmm", "--engine", "native"], "HMM085", "no engine 'native'"),
+        (["pins.hmm", "--engine", "z3"], "HMM085", "no engine 'z3'"),
         (["pins.hmm", "--engine", "pyton"], "HMM085", "did you mean 'python'?"),
         (["pins.hmm", "--time", "soon"], "HMM089", "90s"),
         (["pins.hmm", "--memory", "lots"], "HMM089", "2G"),

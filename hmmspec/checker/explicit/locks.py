@@ -38,31 +38,31 @@ class LockOrder:
             key = (rule, args[: rules[rule].index_arity], values, after)
             if key in self._seen:
                 continue
-            self._seen.add(key)
-            self._note(number, s, (rule, args, t), values, after)
+            if self._noted(number, s, (rule, args, t), values, after):
+                self._seen.add(key)
 
-    def _note(
+    def _noted(
         self,
         number: int,
         s: State,
         step: tuple[int, Args, State],
         values: tuple[object, ...],
         after: tuple[object, ...],
-    ) -> None:
+    ) -> bool:
+        """Note what the step shows; whether one like it, with the same locks held before and after, shows no more."""
         who = instance_of(self.system.rules[step[0]], step[1])
         held = self.table.held_by(values, who)
         new = [e for e in self.table.held_by(after, who) if e not in held]
-        if not held or not new:
-            return
+        pairs = [(h, acquired, self._pattern(h, acquired)) for acquired in new for h in held]
+        if all(key in self.edges for _, _, key in pairs):
+            return True
         # What the step took besides, by trylock, does not count.
-        asked = {(a.lock, a.lock_index) for a in self.interp.lock_attempts(s, step[0]) if a.lock is not None and a.free}
-        for acquired in new:
-            if acquired not in asked:
-                continue
-            for h in held:
-                key = self._pattern(h, acquired)
-                if key not in self.edges:
-                    self.edges[key] = (h, acquired, Finding(number, step=step))
+        attempts = (a for a in self.interp.lock_attempts(s, step[0]) if a.args == step[1])
+        asked = {(a.lock, a.lock_index) for a in attempts if a.lock is not None and a.free}
+        for h, acquired, key in pairs:
+            if acquired in asked and key not in self.edges:
+                self.edges[key] = (h, acquired, Finding(number, step=step))
+        return all(acquired in asked for acquired in new)
 
     def _pattern(self, first: Element, second: Element) -> object:
         """The same for pairs that are renamings of one another."""
@@ -129,8 +129,7 @@ class CyclicWaits:
         self.system = interp.system
         self.table = LockTable(self.system)
         waiting = [r for r in self.system.rules if r.thread is not None and any(True for _ in waits(r.body))]
-        places = frozenset(v.name for v in self.system.variables if v.kind in ("label", "point"))
-        wanted = {r.number: replace(r, guard=_where(r.guard, places)) for r in waiting}
+        wanted = {r.number: replace(r, guard=standing(r.guard, self.system)) for r in waiting}
         self.probe = (
             Interpreter(replace(self.system, rules=tuple(wanted.get(r.number, r) for r in self.system.rules)))
             if any(wanted[r.number].guard != r.guard for r in waiting)
@@ -216,8 +215,9 @@ class CyclicWaits:
         )
 
 
-def _where(guard: Expr, places: frozenset[str]) -> Expr:
+def standing(guard: Expr, system: System) -> Expr:
     """The part of a thread step's guard that says where the thread stands."""
+    places = frozenset(v.name for v in system.variables if v.kind in ("label", "point"))
     parts: list[Expr] = []
 
     def split(e: Expr) -> None:

@@ -12,6 +12,7 @@ from functools import reduce
 from typing import Literal, Protocol
 
 from hmmspec.checker.explicit.findings import Args, Finding, Findings
+from hmmspec.system.analyse import Analysis
 from hmmspec.system.expr import TRUE, Expr, Logic, Not
 from hmmspec.system.faults import Fault, SpecFault
 from hmmspec.system.run import Interpreter, State
@@ -29,12 +30,14 @@ class Monitor(Protocol):
 
 @dataclass
 class Question:
-    """One expression asked of every new state.  role: 'never false' (an invariant), 'once true' (a goal)."""
+    """One expression asked of every new state.  role: 'never false' (an invariant), 'once true' (a goal); can_err: it
+    is asked of all states, since in some it may be a spec error."""
 
     name: str
     role: Literal["invariant", "reachable", "vacuity"]
     body: Expr
     holds: Callable[[State], bool]
+    can_err: bool = False
 
     @property
     def quiet(self) -> Expr:
@@ -48,11 +51,12 @@ class StateQuestions:
     def __init__(self, interp: Interpreter, findings: Findings, antecedents: dict[str, Expr]) -> None:
         self.interp, self.findings = interp, findings
         self.open: list[Question] = []
+        can_err = Analysis(interp.system).can_fault
         for p in interp.system.properties:
             if isinstance(p, Invariant):
-                self.open.append(Question(p.name, "invariant", p.body, interp.predicate(p.body)))
+                self.open.append(Question(p.name, "invariant", p.body, interp.predicate(p.body), can_err(p.body)))
             elif isinstance(p, Reachable):
-                self.open.append(Question(p.name, "reachable", p.body, interp.predicate(p.body)))
+                self.open.append(Question(p.name, "reachable", p.body, interp.predicate(p.body), can_err(p.body)))
         for name, e in antecedents.items():
             self.open.append(Question(name, "vacuity", e, interp.predicate(e)))
         self.answered: set[str] = set()  # vacuity questions seen true
@@ -84,7 +88,7 @@ class StateQuestions:
             elif q.role == "vacuity" and holds:
                 self.answered.add(q.name)
                 more = False
-            if more:
+            if more or q.can_err:
                 still.append(q)
         if len(still) != len(self.open):
             self.open = still
@@ -97,6 +101,8 @@ class StepMonitor:
     def __init__(self, interp: Interpreter, findings: Findings) -> None:
         self.findings = findings
         self.interp = interp
+        can_err = Analysis(interp.system).can_fault
+        self.can_err = {p.name for p in interp.system.properties if isinstance(p, StepProperty) and can_err(p.body)}
         self.open = [
             (p.name, p.body, interp.step_predicate(p.body))
             for p in interp.system.properties
@@ -127,13 +133,13 @@ class StepMonitor:
         for name, _, holds in self.open:
             try:
                 if not holds(s, step[2]):
-                    full |= not self.findings.add(name, Finding(number, step=step))
+                    full |= not self.findings.add(name, Finding(number, step=step)) and name not in self.can_err
             except SpecFault as e:
                 self.findings.unjudged.add(name)
                 message = f"in step property '{name}'"
                 self.findings.add("spec_error", Finding(number, step=step, error=e.fault, message=message))
         if full:
-            self.open = [o for o in self.open if not self.findings.full(o[0])]
+            self.open = [o for o in self.open if o[0] in self.can_err or not self.findings.full(o[0])]
             self._compile()
 
 
