@@ -1,7 +1,7 @@
 # make check   judge every spec in specs/
-# make test    everything a change must pass: style, types, tests
+# make test    everything a change must pass: style, types, tests; make test-long: that, and what takes long
 # make fmt     lay the Python and the specs out
-# make bench   the engine against spin and rumur, where these are installed
+# make bench   the native engine against spin and rumur, where these are installed; make bench-full: large sizes, too
 # make lock    pin the newest dependencies anew
 # make clean   remove what the above made
 #
@@ -14,7 +14,7 @@ SPECS := $(sort $(wildcard specs/*.hmm))
 CODE  := hmmspec tests benchmarks
 LAID  := $(wildcard specs/*.hmm specs/bugs/*.hmm benchmarks/*.hmm docs/tutorial/*.hmm)
 
-.PHONY: all check test test-long lint fmt bench lock clean
+.PHONY: all check test test-long lint fmt bench bench-full lock clean
 .NOTPARALLEL:
 
 all: check
@@ -26,9 +26,9 @@ check: $(VENV)/.stamp
 test: lint
 	$(BIN)/python -m pytest -n auto -m 'not slow'
 
-# What takes minutes: every spec on both engines, more seeds.
+# What takes minutes to an hour: every spec on both engines, a thousand generated ones, all planted defects.
 test-long: lint
-	$(BIN)/python -m pytest -n auto
+	HMMSPEC_AGREEMENT=1000 $(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check $(CODE)
@@ -41,8 +41,12 @@ fmt: $(VENV)/.stamp-dev
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/hmmspec fmt $(LAID)
 
+# Within half an hour, and then what takes hours.  With matplotlib in the environment there is a plot, too.
 bench: $(VENV)/.stamp-dev
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/native.py
+
+bench-full: $(VENV)/.stamp-dev
+	$(BIN)/python benchmarks/native.py --sizes full
 
 $(VENV)/.stamp: requirements.lock pyproject.toml tools/venv.sh
 	@tools/venv.sh $(VENV) requirements.lock

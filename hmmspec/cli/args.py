@@ -74,7 +74,10 @@ def add_engine_options(parser: Parser) -> None:
     """How the search is done."""
     group = parser.add_argument_group("how to search")
     group.add_argument(
-        "--engine", default="python", metavar="NAME", help="python, native, auto, z3 or all (default: python)"
+        "--engine",
+        default="auto",
+        metavar="NAME",
+        help="auto, python, native, z3 or all (default: auto, which is native for all but small instances)",
     )
     group.add_argument(
         "--threads", type=count, metavar="N", default=0, help="threads of the native engine (default: one on each core)"

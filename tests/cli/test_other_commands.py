@@ -71,14 +71,14 @@ def test_a_defect_is_told_as_ours(hmmspec, monkeypatch: pytest.MonkeyPatch, erro
 def test_a_limit_of_one_instance_does_not_lose_the_others(
     hmmspec, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    whole = engines.ENGINES["python"]
+    whole = engines.ENGINES["auto"]
 
     def sometimes(system, options, progress):
         if system.instance == "good":
             raise error
         return whole(system, options, progress)
 
-    monkeypatch.setitem(engines.ENGINES, "python", sometimes)
+    monkeypatch.setitem(engines.ENGINES, "auto", sometimes)
     result = hmmspec("check", "pins.hmm")
     assert result.code == 3
     assert "not searched: " in result.out

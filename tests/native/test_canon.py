@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
@@ -30,8 +29,6 @@ from tests.checker.test_symmetry import ALL, RING
 from tests.native.alone import Alone
 from tests.native.identities import Few, random_value, random_variables, without_rules
 from tests.system.systems import random_system
-
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 
 ROOT = Path(__file__).resolve().parents[2]
 

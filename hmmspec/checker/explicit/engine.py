@@ -48,6 +48,7 @@ class Explored:
     explore_seconds: float
     meter: Meter
     engine: str = "python"
+    unreduced: tuple[Symmetric, ...] = ()  # types left alone since `leads_to` tells their identities apart
     visited: Mapping[str, set[int]] | None = None  # by variable of a place: labels that threads reach; None: look
 
 

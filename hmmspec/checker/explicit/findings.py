@@ -27,11 +27,26 @@ class Finding:
 
 @dataclass
 class Findings:
-    """The first `keep` findings of each name.  `unjudged`: properties whose evaluation was an error somewhere."""
+    """The first `keep` findings of each name, those with the shortest runs first.  `unjudged`: properties whose
+    evaluation was an error somewhere.
+    """
 
     keep: int = 1
     by_name: dict[str, list[Finding]] = field(default_factory=dict)
     unjudged: set[str] = field(default_factory=set)
+    _older: dict[str, int] = field(default_factory=dict)
+
+    def new_level(self) -> None:
+        """The states of another level are going to be expanded."""
+        self._older = {name: len(known) for name, known in self.by_name.items()}
+
+    def add_now(self, name: str, finding: Finding) -> None:
+        """As `add`, of an expanded state itself: its run is a step shorter than what its level has shown so far."""
+        known, at = self.by_name.setdefault(name, []), self._older.get(name, 0)
+        if at < self.keep:
+            known.insert(at, finding)
+            del known[self.keep :]
+            self._older[name] = at + 1
 
     def add(self, name: str, finding: Finding) -> bool:
         """Keep it if there is room; whether more are welcome."""

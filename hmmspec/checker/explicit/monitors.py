@@ -167,7 +167,7 @@ class DeadlockMonitor:
                     return True
             except SpecFault as e:
                 message = f"in terminal '{t.name}'" if t.name else "in a terminal"
-                self.findings.add("spec_error", Finding(number, error=e.fault, message=message))
+                self.findings.add_now("spec_error", Finding(number, error=e.fault, message=message))
                 self.findings.unjudged.add("deadlock")
                 return True
         if self.terminal or not self.places:

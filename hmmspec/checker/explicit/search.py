@@ -113,6 +113,7 @@ class Search:
             while low < len(g.parents):
                 frontier = self._frontier(low)
                 low = len(g.parents)
+                self.findings.new_level()
                 if g.edges is None and self.symmetry is None:
                     self._level(frontier)
                 else:

@@ -113,7 +113,10 @@ class Judge:
 
     def _reduction_remark(self) -> str:
         tracked = ", ".join(t.name for t in self.x.tracked)
-        return f"on the quotient, permutations of {tracked} tracked" if tracked else ""
+        if tracked:
+            return f"on the quotient, permutations of {tracked} tracked"
+        unreduced = ", ".join(t.name for t in self.x.unreduced)
+        return f"on the full graph as to {unreduced}, whose identities matter" if unreduced else ""
 
     # ------------------------------------------------------------ built-in findings
 

@@ -121,6 +121,7 @@ struct Ctx {
   void (*watch)(Ctx *c, const St *t, int rule, V number); /* sees steps (faults: t is NULL) instead of the search */
   void *into;                       /* what `watch` works on */
   int held; Locks *locks;           /* locks held in that state; see locks.c */
+  St image; int image_erred;        /* of that state in the abstract system; see refine.c */
   uint64_t transitions, faults;
   uint64_t full; int full_unknown, representatives;
   uint64_t fired[2 * N_RULES + 1];  /* steps of each rule, then those that end in an error */
@@ -315,7 +316,8 @@ static void check_order(Ctx *c, const St *s, const St *t, int rule, V number);
 static void check_circle(Ctx *c, const St *s);
 #endif
 #if HAS_REFINEMENT
-static void check_refinement(Ctx *c, const St *s, const St *t);
+static void begin_refinement(Ctx *c, const St *s);
+static void check_refinement(Ctx *c, const St *t);
 #endif
 
 static int before(const Engine *e, int length, uint32_t index, int other_length, uint32_t other) {
@@ -369,7 +371,7 @@ static __attribute__((noinline)) void step(Ctx *c, const St *s, const St *t, int
   if (c->held && rule_waits[rule]) check_order(c, s, t, rule, number);
 #endif
 #if HAS_REFINEMENT
-  check_refinement(c, s, t);
+  check_refinement(c, t);
 #endif
 #if HAS_SYMMETRY
   St least;
@@ -642,6 +644,9 @@ static void expand_one(Ctx *c, uint32_t i) {
   if (!e->tracing) check_state(c, &s);
 #if HAS_LOCKS
   c->held = locks_held(&s);
+#endif
+#if HAS_REFINEMENT
+  if (!e->tracing) begin_refinement(c, &s);
 #endif
   expand(c, &s);
   if (e->tracing) return;

@@ -27,6 +27,7 @@ class _Unable(Exception):
     """The native engine cannot do this; `why` in words."""
 
     why: str
+    late: bool = False  # there was no time left to compile it
 
 
 def check_native(
@@ -40,28 +41,54 @@ def check_native(
     except _Unable as unable:
         rest = options if options.seconds is None else replace(options, seconds=_left(options, begin))
         report = check(system, replace(rest, engine="python"), progress)
-        report = replace(report, remark=f"the native engine did not run: {unable.why}")
+        report = _of_all(replace(report, remark=_instead(unable.why)), options)
     return replace(report, wall_seconds=time.monotonic() - begin)
 
 
 def check_auto(
     system: System, options: CheckOptions | None = None, progress: Callable[[Progress], None] | None = None
 ) -> InstanceReport:
-    """As `check`: by the Python engine while the spec is small, else by the native one, where that can do it.
+    """As `check`: by the Python engine where the instance is small, else by the native one, where that can do it.
 
     Which one runs depends on the spec and on whether there is a compiler, never on the time that something takes.
     """
     options = options or CheckOptions()
     begin = time.monotonic()
     python = replace(options, engine="python")
-    if missing(system, options) or (options.states is not None and options.states <= TINY) or not _can_compile():
+    if missing(system, options) or (options.states is not None and options.states <= TINY):
         return check(system, python, progress)
+    try:
+        compiler()
+    except CannotCompile as none:
+        report = check(system, python, progress)
+        large = (report.orbits or report.states or 0) > TINY
+        return replace(report, remark=_instead(str(none)) if large else "")
     report = check(system, replace(python, states=TINY), progress)
     if report.limit != f"limit of {TINY} states" or report.interrupted:
         return report
     rest = options if options.seconds is None else replace(options, seconds=_left(options, begin))
-    report = check_native(system, rest, progress)
+    try:
+        report = _of_all(_native(system, rest, progress), options)
+    except _Unable as unable:
+        if unable.late:
+            report = _of_all(replace(report, limit="time limit of what was left"), options)
+        else:
+            report = _of_all(check(system, replace(rest, engine="python"), progress), options)
+            report = replace(report, remark=_instead(unable.why))
+    except KeyboardInterrupt:  # while it was compiled
+        report = replace(report, limit="", interrupted=True)
     return replace(report, wall_seconds=time.monotonic() - begin)
+
+
+def _instead(why: str) -> str:
+    return f"the native engine did not run: {why}"
+
+
+def _of_all(report: InstanceReport, options: CheckOptions) -> InstanceReport:
+    """A limit of the time that was left is the limit of the whole."""
+    if options.seconds is None or not report.limit.startswith("time limit"):
+        return report
+    return replace(report, limit=f"time limit of {options.seconds:g}s")
 
 
 def c_text(system: System, options: CheckOptions) -> Compiled:
@@ -85,7 +112,7 @@ def _native(system: System, options: CheckOptions, progress: Callable[[Progress]
     except CannotCompile as failed:
         raise _Unable(str(failed)) from None
     except TooSlow:
-        raise _Unable("the time limit was reached while the C compiler ran") from None
+        raise _Unable("the time limit was reached while the C compiler ran", late=True) from None
     try:
         library = Library(built.path)
     except (OSError, AttributeError) as failed:
@@ -98,22 +125,12 @@ def _native(system: System, options: CheckOptions, progress: Callable[[Progress]
             report = finished(search.run(judges(system, rest)), options)
     except Beyond as beyond:
         raise _Unable(str(beyond)) from None
-    if report.limit.startswith("time limit"):
-        report = replace(report, limit=f"time limit of {options.seconds:g}s")
-    return replace(report, remark=built.remark)
+    return replace(_of_all(report, options), remark=built.remark)
 
 
 def _left(options: CheckOptions, begin: float) -> float:
     assert options.seconds is not None
     return max(0.001, options.seconds - (time.monotonic() - begin))
-
-
-def _can_compile() -> bool:
-    try:
-        compiler()
-    except CannotCompile:
-        return False
-    return True
 
 
 def _write(folder: Path, system: System, text: str) -> None:

@@ -46,10 +46,11 @@ class FaultSite:
 class Exprs:
     """Writes expressions of one System; `functions` are the defines it needed, in order."""
 
-    def __init__(self, system: System, layout: Layout, values: CValues) -> None:
+    def __init__(self, system: System, layout: Layout, values: CValues, prefix: str = "") -> None:
         self.system = system
         self.layout = layout
         self.values = values
+        self.prefix = prefix  # of functions, where two systems share a file
         self.analysis = Analysis(system)
         self.defines: dict[str, Define] = {d.name: d for d in system.defines}
         self.types = {v.name: v.type for v in system.variables}
@@ -165,6 +166,9 @@ class Exprs:
         place = self.place(e, scope)
         if place is not None:
             state, at = place
+            if bits(e.type) == 0 and self.analysis.can_fault(e):
+                # There is nothing to load, but the indices on the way may be wrong.
+                return f"({{ (void)({at}); {self.values.load(e.type, state, at)}; }})"
             return self.values.load(e.type, state, at)
         match e:
             case E.Index(base, index):
@@ -193,7 +197,11 @@ class Exprs:
                 assert isinstance(base.type, Array)
                 t = base.type.index
                 i = f"{self.expr(index, scope)}{minus(low_of(t))}"
-                return inner[0], self.values.element_at(cardinality(t), base.type.element, inner[1], f"({i})")
+                at = self.values.element_at(cardinality(t), base.type.element, inner[1], f"({i})")
+                if at == inner[1] and self.analysis.can_fault(index):
+                    # All elements begin at one bit, so that the index says nothing, but it may be wrong.
+                    at = f"{at} + 0 * (int)({i})"
+                return inner[0], at
             case E.Field(base, name):
                 inner = self.place(base, scope)
                 if inner is None:
@@ -345,7 +353,7 @@ class Exprs:
     # ------------------------------------------------------------ defines
 
     def apply(self, name: str, args: tuple[E.Expr, ...], primed: bool, scope: Scope) -> str:
-        function = f"define_{list(self.defines).index(name)}"
+        function = f"{self.prefix}define_{list(self.defines).index(name)}"
         if name not in self._made:
             self._made.add(name)
             d = self.defines[name]

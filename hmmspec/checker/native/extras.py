@@ -34,7 +34,6 @@ EXTRAS: tuple[Extra, ...] = (
         lambda s, o: any(isinstance(p, Recoverable | LeadsTo) for p in s.properties),
         judge_whole_runs,
     ),
-    Extra("refines", lambda s, o: s.refinement is not None),
 )
 
 

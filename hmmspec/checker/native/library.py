@@ -56,6 +56,7 @@ class Counted:
     full_states: int
     orbits: bool
     bytes: int
+    stopped: bool
 
 
 class Library:
@@ -129,6 +130,7 @@ class Engine:
             r.full_states,
             bool(r.orbits),
             r.table_bytes + r.store_bytes,
+            bool(r.stop),
         )
 
     def kept(self, finding: int) -> list[tuple[int, int]]:

@@ -29,8 +29,8 @@ MOST_INSTANCES = 4096
 
 @dataclass(frozen=True)
 class LockText:
-    """heading: macros that the engine needs; text: the rest, behind the rules; elements: how many lock elements there
-    are (0 where no step waits for one)."""
+    """heading: macros that the engine needs; text: the rest, behind the rules; elements: how many lock elements (none
+    where no step waits for one)."""
 
     heading: tuple[str, ...]
     text: tuple[str, ...]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hmmspec.checker.explicit.findings import Finding, Findings
+from hmmspec.checker.explicit.limits import Meter
 from hmmspec.checker.explicit.locks import CyclicWaits
 from hmmspec.checker.explicit.monitors import DeadlockMonitor, Monitor, StateQuestions, StepMonitor, has_step_properties
+from hmmspec.checker.explicit.refinement import Refinement
 from hmmspec.system.run import Interpreter, State
 
 _ALL = 1 << 60
@@ -22,6 +26,8 @@ class Replay:
             self.monitors.append(StepMonitor(interp, self.found))
         if interp.system.locks:
             self.monitors.append(CyclicWaits(interp, self.found))
+        if interp.system.refinement is not None:
+            self.monitors.append(Refinement(interp, interp.system.refinement, self.found))
 
     def findings(self, number: int, s: State) -> dict[str, list[Finding]]:
         """By name, in the order of the Python engine."""
@@ -38,3 +44,17 @@ class Replay:
 def length(depth: int, finding: Finding) -> int:
     """Of the run that shows a finding at a state of this depth."""
     return depth + (finding.fault is not None or finding.step is not None)
+
+
+def judge_starts(interp: Interpreter, starts: Sequence[State], findings: Findings, meter: Meter) -> None:
+    """Whether each start is one of the abstract system: that is not asked of the engine."""
+    plan = interp.system.refinement
+    if plan is None:
+        return
+    refinement = Refinement(interp, plan, findings)
+    for number, s in enumerate(starts):
+        if findings.full("refines"):
+            break
+        if number % 1024 == 0:
+            meter.tick("start", number)
+        refinement.begin(number, s)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from hmmspec.checker.explicit.engine import COLLECTED_PER_TRACE, Explored
+from hmmspec.checker.explicit.engine import COLLECTED_PER_TRACE, Explored, told_apart
 from hmmspec.checker.explicit.findings import Finding, Findings
 from hmmspec.checker.explicit.limits import LimitReached, Limits, Meter, resident_bytes, show_bytes
 from hmmspec.checker.explicit.search import Graph, start_error
@@ -16,7 +16,7 @@ from hmmspec.checker.explicit.vacuity import antecedents
 from hmmspec.checker.native.library import NONE, Ended, Engine, Library
 from hmmspec.checker.native.orbits import NativeSymmetry, reduced_types
 from hmmspec.checker.native.packing import Packing, Stored
-from hmmspec.checker.native.replay import Replay, length
+from hmmspec.checker.native.replay import Replay, judge_starts, length
 from hmmspec.checker.native.unit import Compiled
 from hmmspec.checker.options import CheckOptions
 from hmmspec.checker.verdict import Progress
@@ -149,6 +149,8 @@ class Search:
         count = 0
         while chunk := list(islice(starts, _AT_ONCE)):
             count = self.engine.start(b"".join(map(pack, chunk)), len(chunk))
+            if self.engine.counted().stopped:
+                return
             self.meter.tick("start", count)
 
     def _explore(self) -> None:
@@ -220,6 +222,7 @@ class Search:
             0.0,
             self.meter,
             engine="native",
+            unreduced=told_apart(self.system) if self.options.symmetry else (),
             visited={
                 t.place: {n for n in range(len(t.labels)) if _label(t.name, n) in answered} for t in self.system.threads
             },
@@ -231,6 +234,7 @@ class Search:
 
     def _show(self, explored: Explored) -> None:
         """The findings of the kept states, each confirmed by the interpreter, and the paths to them."""
+        judge_starts(self.interp, explored.states[: next(iter(self.engine.level_ends()), 0)], self.findings, self.meter)
         replay = Replay(self.interp)
         reachables = {p.name for p in self.system.properties if isinstance(p, Reachable)}
         wanted = {f.number for found in self.findings.by_name.values() for f in found if f.number >= 0}

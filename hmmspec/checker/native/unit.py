@@ -10,6 +10,7 @@ from hmmspec.checker.native.canon import symmetry_heading, symmetry_text
 from hmmspec.checker.native.exprs import Exprs, FaultSite, Scope, comment
 from hmmspec.checker.native.graph import WholeRuns, whole_runs
 from hmmspec.checker.native.locks import lock_text
+from hmmspec.checker.native.refinement import refinement_text
 from hmmspec.checker.native.rules import Rules
 from hmmspec.checker.native.values import CValues
 from hmmspec.system import expr as E
@@ -61,8 +62,9 @@ def generate(
     bodies = [rules.rule(r) for r in system.rules]
     findings = _findings(system, rules)
     number = {name: i for i, name in enumerate(findings)}
-    judged = ("deadlock", *(p.name for p in system.properties))
+    judged = ("deadlock", *(p.name for p in system.properties), *(["refines"] if system.refinement else []))
     runs = whole_runs(system, exprs)
+    refinement = refinement_text(system, exprs, plan.words)
     locks = lock_text(system, exprs, number.get("lock_cycle", 0))
     checks = _Checks(system, exprs, number, tuple(asked.values()), judged).text()
     expand = ["static void expand(Ctx *c, const St *s) {", *(f"  rule_{r.number}(c, s);" for r in system.rules), "}"]
@@ -76,7 +78,7 @@ def generate(
         f"#define HAS_STEPS {int(any(isinstance(p, core.StepProperty) for p in system.properties))}",
         *symmetry_heading(reduced),
         *locks.heading,
-        "#define HAS_REFINEMENT 0",
+        *_refinement_heading(system, number, len(asked) + len(judged) - 1),
         f"#define FINDING_SPEC_ERROR {number['spec_error']}",
         f"#define FINDING_DEADLOCK {number['deadlock']}",
         f"#define FINDING_STUCK {number['stuck']}",
@@ -93,6 +95,7 @@ def generate(
             *expand,
             *checks,
             *locks.text,
+            *refinement,
             runs.text,
             "",
         ]
@@ -107,7 +110,18 @@ def _findings(system: core.System, rules: Rules) -> tuple[str, ...]:
         if isinstance(p, core.Invariant | core.StepProperty | core.Reachable):
             names.append(p.name)
     names += ["lock_cycle"] if system.locks else []
+    names += ["refines"] if system.refinement is not None else []
     return tuple(dict.fromkeys(names))
+
+
+def _refinement_heading(system: core.System, number: dict[str, int], flag: int) -> list[str]:
+    if system.refinement is None:
+        return ["#define HAS_REFINEMENT 0"]
+    return [
+        "#define HAS_REFINEMENT 1",
+        f"#define FINDING_REFINES {number['refines']}",
+        f"#define FLAG_REFINES {flag}",
+    ]
 
 
 class _Checks:
