@@ -1,0 +1,3 @@
+"""A model checker and conformance suite for Linux HMM."""
+
+__version__ = "0.1.0"

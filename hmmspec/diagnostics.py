@@ -193,7 +193,7 @@ def _excerpt(span: Span) -> list[str]:
 
 # NOTE(diagnostic-codes): 001-019 text and syntax, 020-039 names and types, 040-059 steps, threads, locks and
 # symmetry, 060-069 imports, patches and refinement, 070-079 parameters and instances, 080-089 command line and
-# files, 090-099 warnings about a spec that says less than it seems to.
+# files, 090-099 warnings about a spec that says less than it seems to, 100-109 checkpoints.
 CODES: dict[str, str] = {
     "HMM001": "unexpected word or sign",
     "HMM002": "the file ends too early",
@@ -283,4 +283,6 @@ CODES: dict[str, str] = {
     "HMM093": "leads_to whose left side never holds",
     "HMM094": "assume that excludes every start",
     "HMM097": "define or procedure never used",
+    "HMM100": "not a usable checkpoint",
+    "HMM101": "checkpoint of something else",
 }

@@ -58,3 +58,5 @@ pip() {
 echo "hmmspec: installing $lock into $dir ($("$dir/bin/python" --version))"
 pip install --quiet --require-hashes -r "$lock"
 pip install --quiet --no-deps --no-build-isolation --editable .
+# Even where the environment forbids Python to keep what it compiled, the first command should not be slow.
+"$dir/bin/python" -m compileall -q hmmspec || true

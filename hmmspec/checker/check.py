@@ -37,13 +37,14 @@ def check(
 
 def finished(explored: Explored, options: CheckOptions) -> InstanceReport:
     """The report on what an engine explored; `wall_seconds` is left to the caller."""
-    report = _report(explored, options)
+    report = report_on(explored, options)
     if options.expectations:
         report = judge_expectations(report, explored.interp.system.expectation, _orbits(explored))
     return report
 
 
-def _report(x: Explored, options: CheckOptions) -> InstanceReport:
+def report_on(x: Explored, options: CheckOptions) -> InstanceReport:
+    """The report, without what the file expects."""
     system, graph = x.interp.system, x.graph
     verdicts = tuple(Judge(x, options.max_traces, options.witness).verdicts())
     said: tuple[Diagnostic, ...] = ()
@@ -51,8 +52,8 @@ def _report(x: Explored, options: CheckOptions) -> InstanceReport:
     if graph.complete and not graph.stored and not graph.start_erred:
         nothing = nothing_to_check(system)
         said, problems = (nothing,), (nothing.message,)
-    elif graph.complete and not graph.start_erred and not any(graph.erred):
-        # Where runs end in errors, that something never happened says nothing.
+    elif graph.complete and not graph.start_erred and not any(graph.erred) and x.hashed is None:
+        # Where runs end in errors, that something never happened says nothing; where states are missed it may be wrong.
         said = tuple(warnings(x.interp, graph, x.states, x.unseen, x.visited))
     reduction = ""
     if x.symmetry is not None:
@@ -78,6 +79,7 @@ def _report(x: Explored, options: CheckOptions) -> InstanceReport:
         limit=graph.limit,
         interrupted=graph.interrupted,
         problems=problems,
+        hashed=x.hashed,
         unproved=tuple(f"{', '.join(p.properties)} for every {', '.join(p.every)}" for p in system.proofs),
     )
 
@@ -87,7 +89,7 @@ def _orbits(x: Explored) -> int | None:
 
     A search that did not reduce (--no-symmetry) is counted afterwards.
     """
-    if x.interp.system.expectation.orbits is None or not x.graph.complete:
+    if x.interp.system.expectation.orbits is None or not x.graph.complete or x.hashed is not None:
         return None
     types = tuple(t for t in x.interp.system.symmetric if t.size >= 2)
     if not types or (x.symmetry is not None and x.symmetry.types == types):
@@ -111,13 +113,14 @@ def judge_expectations(report: InstanceReport, expectation: Expectation, orbits:
     Where a limit or the user ended the search only what was violated is judged: the rest may still come.
     """
     wanted = expectation.violates or frozenset()
-    incomplete = bool(report.limit) or report.interrupted
+    incomplete = bool(report.limit) or report.interrupted or report.simulation is not None
     problems = list(report.problems)
     verdicts = tuple(replace(v, expected=_as_expected(v, wanted, incomplete)) for v in report.verdicts)
     if not incomplete:
         broken = {v.property for v in verdicts if v.status in (Status.VIOLATED, Status.WARNING)}
         unknown = {v.property for v in verdicts if v.status is Status.UNKNOWN}
-        for name in sorted(wanted - broken):
+        refused = unknown if report.hashed is not None else set()
+        for name in sorted(wanted - broken - refused):
             what = "could not be judged" if name in unknown else "is not"
             problems.append(f"expected {name} to be violated, but it {what}")
         if expectation.states is not None and expectation.states != report.states:

@@ -6,10 +6,11 @@ Wording and exit codes follow one rule: a verdict never claims more than was sho
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
 from hmmspec.diagnostics import Diagnostic, Span
+from hmmspec.records import dataclass
 
 
 class Level(Enum):
@@ -122,6 +123,32 @@ class Coverage:
 
 
 @dataclass(frozen=True)
+class Simulation:
+    """Random runs, where there was no search: how many, of at most `depth` steps, and how many steps they took."""
+
+    runs: int
+    depth: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """A search that kept hashes of states: `bits` of each, and with how many of them new states were compared.
+
+    Two different states have equal bits with probability 2^-bits (over the keys that follow from the seed), so some
+    state was taken for another and missed with a probability of at most compared / 2^bits: `missed` (after Stern and
+    Dill 1995; compact.c says more).  It holds for the number of states that were reached.
+    """
+
+    bits: int
+    compared: int
+
+    @property
+    def missed(self) -> float:
+        return min(1.0, self.compared / (1 << self.bits))
+
+
+@dataclass(frozen=True)
 class InstanceReport:
     """Everything that was shown of one instance of one spec.
 
@@ -130,6 +157,9 @@ class InstanceReport:
     limit: '' or which limit ended the search; interrupted: by the user.
     problems: expectations that did not come true ('expected 133 states, found 140').
     remark: what must be known of how the engine ran ('' if nothing), as why another one did.
+    hashed: of a search that kept hashes of states instead of states.
+    simulation: of random runs; then `states` is None, `transitions` the steps that were judged (those out of every
+    state of the runs, as often as they were met) and `depth` the longest run.
     """
 
     spec: str
@@ -154,6 +184,8 @@ class InstanceReport:
     problems: tuple[str, ...] = ()
     unproved: tuple[str, ...] = ()  # prove clauses that no engine of this run looked at
     remark: str = ""
+    simulation: Simulation | None = None
+    hashed: Hashed | None = None
 
     @property
     def exit_code(self) -> int:
@@ -162,7 +194,7 @@ class InstanceReport:
             return 1
         if self.interrupted:
             return 130
-        if self.limit or any(v.status is Status.UNKNOWN for v in self.verdicts):
+        if self.limit or self.simulation is not None or any(v.status is Status.UNKNOWN for v in self.verdicts):
             return 3
         return 0
 

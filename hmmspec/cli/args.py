@@ -85,9 +85,49 @@ def add_engine_options(parser: Parser) -> None:
     group.add_argument(
         "--keep-c", type=Path, metavar="DIR", help="write what the native engine compiles there, to be read"
     )
+    group.add_argument("--spill", type=Path, metavar="DIR", help="keep states on disk, in this folder (native engine)")
+    group.add_argument(
+        "--hash",
+        type=int,
+        choices=(40, 64),
+        default=0,
+        help="keep so many bits of a hash of each state in memory, and its states on disk (native engine)",
+    )
+    group.add_argument(
+        "--simulate", action="store_true", help="random runs instead of a search, for what is too large to search"
+    )
+    group.add_argument("--runs", type=count, metavar="N", help="how many random runs (default: 10000, or until --time)")
+    group.add_argument("--depth", type=count, metavar="N", help="the most steps of a random run (default: 1000)")
     group.add_argument("--no-symmetry", action="store_true", help="store every state, not one of each orbit")
     group.add_argument("--no-prove", action="store_true", help="skip the 'prove' lines of the file")
     group.add_argument("--seed", type=int, metavar="N", default=0, help="seed of whatever is random (default: 0)")
+
+
+def add_checkpoint_options(parser: Parser) -> None:
+    """Where a search is saved, and how often."""
+    group = parser.add_argument_group("checkpoints, for 'hmmspec resume' (native engine)")
+    group.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="save the search of each instance there from time to time"
+    )
+    add_cadence(group)
+
+
+def add_cadence(group: argparse._ArgumentGroup) -> None:
+    """How often a search is saved."""
+    group.add_argument(
+        "--checkpoint-every",
+        type=minutes,
+        metavar="MINUTES",
+        help="how often, in minutes; 0.5 is half a minute (default: 10)",
+    )
+
+
+def check_store(args: argparse.Namespace) -> None:
+    """Whether `--hash` and `--spill` fit the other options.  Raises SpecError."""
+    for option in ("hash", "spill"):
+        if getattr(args, option) and args.engine == "python":
+            told = f"--{option} is an option of the native engine: the Python engine keeps whole states in memory"
+            raise mistake("HMM089", told, "leave out '--engine python'")
 
 
 def params(texts: Sequence[str]) -> dict[str, str]:
@@ -123,6 +163,13 @@ def duration(text: str) -> float:
     if total <= 0:
         raise argparse.ArgumentTypeError(f"'{text}' is no time at all")
     return total
+
+
+def minutes(text: str) -> float:
+    """Seconds in a number of minutes: `10`, `0.5`."""
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) or not 0 < float(text) < 1e6:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of minutes: write 10 or 0.5")
+    return 60 * float(text)
 
 
 def size(text: str) -> int:

@@ -9,18 +9,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from hmmspec.checker.options import CheckOptions
+from hmmspec.checker.options import CheckOptions, RandomRuns
 from hmmspec.checker.verdict import InstanceReport, exit_code
 from hmmspec.cli.about import version
 from hmmspec.cli.args import (
     Parser,
+    add_checkpoint_options,
     add_engine_options,
     add_instance_options,
     add_limit_options,
+    check_store,
     count,
+    mistake,
     params,
     shown,
 )
+from hmmspec.cli.checkpoints import checkpoints, forget_all, refuse_to_overwrite
 from hmmspec.cli.engines import Engine, engine
 from hmmspec.cli.files import check_writable, write_whole
 from hmmspec.cli.limits import default_memory
@@ -37,6 +41,9 @@ from hmmspec.system.system import System
 from hmmspec.system.types import show_value
 
 EXIT_WRONG, EXIT_INTERRUPTED = 2, 130
+_OF_A_SEARCH = ("states", "hash", "spill", "checkpoint", "checkpoint_every")  # options that random runs cannot have
+_DEEPEST = 1_000_000
+_BOUNDS = "--runs, --depth and --time bound random runs"
 
 
 def parser() -> Parser:
@@ -50,7 +57,21 @@ def parser() -> Parser:
     p.add_argument("specs", nargs="+", metavar="SPEC", help="a .hmm file")
     add_instance_options(p)
     add_engine_options(p)
+    p.add_argument(
+        "--max-traces",
+        type=count,
+        default=1,
+        metavar="N",
+        help="up to N distinct traces of each violation",
+    )
     add_limit_options(p)
+    add_checkpoint_options(p)
+    add_output_options(p)
+    return p
+
+
+def add_output_options(p: Parser) -> None:
+    """What `check` and `resume` show and write."""
     told = p.add_argument_group("what to show")
     told.add_argument(
         "--quiet", action="store_true", help="one line per spec, and in full only what is not as expected"
@@ -60,20 +81,22 @@ def parser() -> Parser:
     told.add_argument("--witness", action="store_true", help="a run that gets there, for each 'reachable'")
     told.add_argument("--coverage", action="store_true", help="how often each step fired")
     told.add_argument("--full-states", action="store_true", help="whole states in traces, not only what changed")
-    told.add_argument(
-        "--max-traces",
-        type=count,
-        default=1,
-        metavar="N",
-        help="up to N distinct traces of each violation",
-    )
     written = p.add_argument_group("what to write")
     written.add_argument("--json", action="store_true", help="one JSON document on standard output (docs/json.md)")
     written.add_argument("--junit", type=Path, metavar="FILE", help="JUnit XML, for CI")
     written.add_argument("--sarif", type=Path, metavar="FILE", help="SARIF 2.1.0, for code review tools")
     written.add_argument("--itf", type=Path, metavar="DIR", help="each trace in the format of Apalache and Quint")
     written.add_argument("--save-traces", type=Path, metavar="DIR", help="each trace, for 'replay' and 'walk'")
-    return p
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be checked, by which engine, how.  overrides: what `-p` set."""
+
+    specs: Sequence[Loaded]
+    chosen: Engine
+    options: CheckOptions
+    overrides: dict[str, str]
 
 
 @dataclass
@@ -98,37 +121,60 @@ class _Outcome:
 
 def run(args: argparse.Namespace) -> int:
     """Check, print, write.  Raises SpecError when the input is wrong."""
+    return carry_out(args, args.seed, partial(_work, args))
+
+
+def _work(args: argparse.Namespace) -> Work:
+    chosen = engine(args.engine, simulates=args.simulate)
+    _random_runs(args)
+    check_store(args)
+    overrides = params(args.params)
+    plan = checkpoints(args, overrides)
+    for path in (args.keep_c, args.spill, args.checkpoint):
+        if path is not None:
+            check_writable(path)
+    specs = load_all(args.specs, args.instances, overrides)
+    if plan is not None:
+        refuse_to_overwrite(plan, [system for loaded in specs for system in loaded.systems])
+    return Work(specs, chosen, replace(_options(args), checkpoints=plan), overrides)
+
+
+def carry_out(args: argparse.Namespace, seed: int | None, prepared: Callable[[], Work]) -> int:
+    """Prepare, check, print, write as `add_output_options` says; the exit code.  Raises SpecError when the input is
+    wrong."""
     try:
-        chosen = engine(args.engine)
-        overrides = params(args.params)
-        for path in (args.junit, args.sarif, args.itf, args.save_traces, args.keep_c):
+        for path in (args.junit, args.sarif, args.itf, args.save_traces):
             if path is not None:
                 check_writable(path)
-        specs = load_all(args.specs, args.instances, overrides)
+        work = prepared()
+        outcome = _search(work, args)
     except SpecError as error:
-        _write_reports(args, Run((), error.diagnostics, EXIT_WRONG, args.seed, version()))
+        _write_reports(args, Run((), error.diagnostics, EXIT_WRONG, seed, version()))
         raise
-    outcome = _search(specs, chosen, args)
-    wrong = _write_all(args, outcome, overrides)
+    seed = work.options.seed
+    wrong = _write_all(args, outcome, work.overrides, seed)
     code = EXIT_WRONG if wrong else outcome.exit_code
     if args.json:
-        print(run_to_json(Run(outcome.all, tuple(wrong), code, args.seed, version())), end="")
+        print(run_to_json(Run(outcome.all, tuple(wrong), code, seed, version())), end="")
     else:
-        _print_summary(specs, outcome)
+        _print_summary(work.specs, outcome)
     for diagnostic in wrong:
         print(shown(diagnostic), file=sys.stderr)
+    if work.options.checkpoints is not None and not wrong:
+        sys.stdout.flush()
+        forget_all(work.options.checkpoints, outcome.all)
     return code
 
 
-def _search(specs: Sequence[Loaded], chosen: Engine, args: argparse.Namespace) -> _Outcome:
-    options = _options(args)
+def _search(work: Work, args: argparse.Namespace) -> _Outcome:
+    options = work.options
     progress = None if args.quiet else ProgressLine(sys.stderr)
     show = None if args.json else _printer(args)
     outcome = _Outcome([])
     try:
-        for loaded in specs:
+        for loaded in work.specs:
             for system in loaded.systems:
-                report = _judged(chosen, system, options, progress)
+                report = _judged(work.chosen, system, options, progress)
                 if args.no_prove:
                     report = replace(report, unproved=())
                 if progress is not None:
@@ -183,8 +229,30 @@ def _options(args: argparse.Namespace) -> CheckOptions:
         seed=args.seed,
         max_traces=args.max_traces,
         keep_c=args.keep_c,
+        hash_bits=args.hash,
+        spill=args.spill,
+        simulate=_random_runs(args),
         expectations=not args.params,
     )
+
+
+def _random_runs(args: argparse.Namespace) -> RandomRuns | None:
+    """What `--simulate` asks for, if it is there.  Raises SpecError for options that have no meaning then."""
+    if not args.simulate:
+        for option in ("runs", "depth"):
+            if getattr(args, option) is not None:
+                raise mistake("HMM089", f"--{option} is about random runs", "add --simulate")
+        return None
+    for option in _OF_A_SEARCH:
+        if getattr(args, option, None):
+            name = option.replace("_", "-")
+            raise mistake("HMM089", f"--simulate keeps no states: --{name} has no meaning with it", _BOUNDS)
+    if args.depth is not None and args.depth > _DEEPEST:
+        raise mistake("HMM089", f"a random run has at most {_DEEPEST} steps, not {args.depth}", _BOUNDS)
+    runs = args.runs
+    if runs is None and args.time is None:
+        runs = RandomRuns().runs
+    return RandomRuns(runs, RandomRuns().depth if args.depth is None else args.depth)
 
 
 def _printer(args: argparse.Namespace) -> Callable[[InstanceReport], None]:
@@ -210,7 +278,7 @@ def _print_summary(specs: Sequence[Loaded], outcome: _Outcome) -> None:
         print(summary_line(loaded.path, reports, len(loaded.systems), style))
 
 
-def _write_all(args: argparse.Namespace, outcome: _Outcome, overrides: dict[str, str]) -> list[Diagnostic]:
+def _write_all(args: argparse.Namespace, outcome: _Outcome, overrides: dict[str, str], seed: int) -> list[Diagnostic]:
     """Write what was asked for.  A file that cannot be written does not lose what was found: it is told at the end."""
     wrong: list[Diagnostic] = []
     jobs: list[Callable[[], object]] = []
@@ -218,7 +286,7 @@ def _write_all(args: argparse.Namespace, outcome: _Outcome, overrides: dict[str,
         jobs += [partial(save_traces, args.save_traces, r, o.digest, overrides) for o, r in outcome.reports]
     if args.itf is not None:
         jobs += [partial(save_itf, args.itf, r) for r in outcome.all]
-    run_data = Run(outcome.all, (), outcome.exit_code, args.seed, version())
+    run_data = Run(outcome.all, (), outcome.exit_code, seed, version())
     jobs.append(partial(_write_reports, args, run_data))
     for job in jobs:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
+from typing import cast
 
 from hmmspec.checker.check import check
 from hmmspec.checker.native.engine import check_auto, check_native
@@ -18,9 +20,15 @@ ENGINES: dict[str, Engine] = {"auto": check_auto, "python": check, "native": che
 PLANNED = ("z3", "all")
 
 
-def engine(name: str) -> Engine:
-    """The engine of a name.  Raises SpecError for one that does not exist or that this version lacks."""
+def engine(name: str, *, simulates: bool = False) -> Engine:
+    """The engine of a name, for a search or for random runs.
+
+    Raises SpecError for one that does not exist or that this version lacks.
+    """
     if name in ENGINES:
+        if simulates:
+            # Only here, so that a search does not wait for what it does not need.
+            return cast("dict[str, Engine]", import_module("hmmspec.cli.simulators").SIMULATORS)[name]
         return ENGINES[name]
     there = f"this version has: {', '.join(ENGINES)}"
     if name in PLANNED:

@@ -6,10 +6,11 @@ Names are plain strings here.  What a name means is decided in `hmmspec.system.e
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from hmmspec.diagnostics import NOWHERE, Span
+from hmmspec.records import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,11 +60,13 @@ def _instance(report: InstanceReport) -> dict[str, Json]:
         "seed": report.seed,
         "exit_code": report.exit_code,
         **_counted(report),
+        "simulation": _simulation(report),
         "limit": report.limit or None,
         "interrupted": report.interrupted,
         "problems": list(report.problems),
         "unproved": list(report.unproved),
         "remark": report.remark,
+        "hashed": _hashed(report),
         "assumes": [{"name": n, "text": t} for n, t in report.assumes],
         "coverage": [{"rule": c.rule, "fired": c.fired, "location": span_to_plain(c.span)} for c in report.coverage],
         "diagnostics": [diagnostic_to_plain(d) for d in report.warnings],
@@ -93,6 +95,16 @@ def _verdict(report: InstanceReport, v: Verdict) -> dict[str, Json]:
         "further_traces": [trace_to_plain(t) for t in v.others],
         "witness": None if v.witness is None or v.status is not Status.HOLDS else trace_to_plain(v.witness),
     }
+
+
+def _simulation(report: InstanceReport) -> Json:
+    s = report.simulation
+    return None if s is None else {"runs": s.runs, "depth": s.depth, "steps": s.steps}
+
+
+def _hashed(report: InstanceReport) -> Json:
+    h = report.hashed
+    return None if h is None else {"bits": h.bits, "compared": h.compared, "missed": h.missed}
 
 
 def _counted(report: InstanceReport) -> dict[str, Json]:

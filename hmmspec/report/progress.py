@@ -56,5 +56,8 @@ class ProgressLine:
         since, had = self._before or (0.0, 0)
         passed = p.seconds - since
         rate = f", {(p.states - had) / passed:,.0f}/s" if passed > 0 and p.states >= had else ""
+        if p.phase == "random runs":
+            steps = f"{p.transitions:,} steps, longest run {p.depth:,}"
+            return f"{p.spec} {p.instance}: {p.states:,} random runs{rate}, {steps}, {seconds(p.seconds)}"
         counts = f"{p.states:,} states, {p.frontier:,} to do, depth {p.depth}{rate}"
         return f"{p.spec} {p.instance}: {p.phase}: {counts}, {seconds(p.seconds)}"

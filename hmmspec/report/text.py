@@ -12,6 +12,7 @@ from hmmspec.report.trace_text import TraceOptions, trace_lines
 from hmmspec.report.words import (
     FINDINGS,
     counts,
+    hashes,
     is_quiet_finding,
     limit_text,
     listed,
@@ -102,10 +103,11 @@ def _summary(reports: Sequence[InstanceReport], instances: int) -> tuple[str, st
     judged = {v.property for r in reports for v in r.verdicts if not is_quiet_finding(v)}
     found = [v for r in reports for v in r.verdicts if v.status is Status.VIOLATED]
     where = plural(len(reports), "instance")
+    how = "hashed states" if any(r.hashed is not None for r in reports) else "exhaustive"
     if found:
         told = f"as expected: {plural(len(found), 'violation')} found"
-        return f"{told} in {where} (exhaustive)", f"{told} (exhaustive)", "good"
-    told = f"ok: {plural(len(judged), 'property', 'properties')} in {where} (exhaustive)"
+        return f"{told} in {where} ({how})", f"{told} ({how})", "good"
+    told = f"ok: {plural(len(judged), 'property', 'properties')} in {where} ({how})"
     return told, told, "good"
 
 
@@ -114,6 +116,8 @@ def _head(report: InstanceReport, style: Style) -> list[str]:
     if report.params:
         lines += style.wrap(", ".join(f"{n} = {v}" for n, v in report.params), "  ", "  ")
     lines += style.wrap(counts(report), "  ", "    ")
+    if report.hashed is not None:
+        lines += style.wrap(hashes(report), "  ", "    ")
     took = f"engine {report.engine}, seed {report.seed}, {seconds(report.wall_seconds)}"
     lines += style.wrap(took, "  ", "    ")
     if report.remark:
@@ -193,7 +197,8 @@ def _never(report: InstanceReport, style: Style) -> list[str]:
     never = [c.rule for c in report.coverage if c.fired == 0]
     if not never or any(w.code in _NEVER_TAKEN for w in report.warnings):
         return []
-    how = "" if report.exit_code != 3 and not report.interrupted else " so far"
+    how = "" if report.exit_code != 3 and not report.interrupted and report.hashed is None else " so far"
+    how = how if report.simulation is None else " in these runs"
     told = style.wrap(f"steps never taken{how}: {', '.join(never)}", "  ", "    ")
     return ["", *(style.paint(line, "warn") for line in told)]
 

@@ -41,7 +41,10 @@ def seconds(value: float) -> str:
 
 
 def searched(report: InstanceReport) -> str:
-    """What the search counted: `133 states`, `2705 orbits`, `310 representatives`."""
+    """What the search counted: `133 states`, `2705 orbits`, `310 representatives`, `9 random runs of up to 5 steps`."""
+    if report.simulation is not None:
+        runs = plural(report.simulation.runs, "random run")
+        return f"{runs} of up to {plural(report.simulation.depth, 'step')}"
     if report.states is not None:
         return plural(report.states, "state")
     return plural(report.orbits or 0, unit(report))
@@ -53,8 +56,20 @@ def reachable_states(report: InstanceReport) -> str:
     return f"all {count}reachable states of instance {report.instance}"
 
 
+def hashes(report: InstanceReport) -> str:
+    """How sure a search is that kept hashes: the chance of a missed state and its formula; '' if it kept states."""
+    h = report.hashed
+    if h is None:
+        return ""
+    formula = f"{plural(h.compared, 'comparison')} / 2^{h.bits}"
+    return f"{h.bits} bits kept of each state: chance of a missed state <= {formula} = {h.missed:.2g}"
+
+
 def counts(report: InstanceReport) -> str:
     """States, orbits, transitions and depth on one line."""
+    if report.simulation is not None:
+        taken = plural(report.simulation.steps, "step")
+        return f"{searched(report)}, {taken} taken, {report.transitions} judged, longest run {report.depth}"
     reduced = report.reduction and report.orbits is not None
     if reduced and report.states is not None:
         first = f"{plural(report.states, 'state')} in {plural(report.orbits or 0, unit(report))}"
@@ -115,6 +130,10 @@ def limit_text(report: InstanceReport) -> str:
     if found := re.fullmatch(r"(?:(time|memory|state) )?limit of (\S+)(?: states)?", report.limit):
         option = found[1] if found[1] in {"time", "memory"} else "states"
         return f"limit --{option} {found[2]} reached"
+    if report.simulation is not None and not report.limit:
+        return plural(report.simulation.runs, "random run")
+    if report.hashed is not None and not report.limit:
+        return "not all is judged on hashed states"
     return report.limit or "search not complete"
 
 
@@ -128,12 +147,26 @@ def _violated(report: InstanceReport, verdict: Verdict) -> str:
     if verdict.trace is not None:
         return f"{head}, {steps_of(verdict.trace, verdict.level)}"
     if verdict.kind == "reachable":
+        if verdict.level is Level.HASHED:
+            return f"{head}, reached in none of {searched(report)}, {_hashed(report)}"
         return f"{head}, reached in none of {reachable_states(report)} (exhaustive)"
     return head
 
 
+def _hashed(report: InstanceReport) -> str:
+    missed = report.hashed.missed if report.hashed is not None else 1.0
+    return f"hashed states, chance of a missed state <= {missed:.2g}"
+
+
 def _incomplete(report: InstanceReport, verdict: Verdict) -> str:
+    if report.hashed is not None and not report.limit and not report.interrupted:
+        return "not judged, since states are hashed (incomplete)"
     found = "not reached" if verdict.kind == "reachable" else "no violation found"
+    if report.simulation is not None:
+        if verdict.kind in {"recoverable", "leads_to"}:
+            return "not judged by random runs (incomplete)"
+        ended = f", {limit_text(report)}" if report.limit or report.interrupted else ""
+        return f"{found} in {searched(report)}, {plural(report.simulation.steps, 'step')} taken{ended} (incomplete)"
     return f"{found} in {searched(report)}, {limit_text(report)} (incomplete)"
 
 
@@ -144,7 +177,7 @@ def _holds(report: InstanceReport, verdict: Verdict) -> str:
         case Level.BOUNDED:
             return f"no violation within {plural(report.depth, 'step')} (bounded)"
         case Level.HASHED:
-            return "no violation, hashed states"
+            return f"no violation in {searched(report)}, {_hashed(report)}"
         case Level.INCOMPLETE if verdict.kind != "reachable":
             return _incomplete(report, verdict)
         case _ if verdict.kind == "reachable":

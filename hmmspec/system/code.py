@@ -103,7 +103,7 @@ def _chain(op: str, parts: Sequence[Code], level: int, empty: Code) -> Code:
 def negation(c: Code) -> Code:
     if c.fixed:
         return constant(not c.value)
-    if c.binds == NOT:
+    if c.binds == NOT and c.text.startswith("not "):
         return Code(c.text.removeprefix("not "), NOT, depth=c.depth)
     return Code(f"not {c.at(NOT)}", NOT, depth=deeper(c))
 

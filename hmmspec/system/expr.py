@@ -11,10 +11,11 @@ body; binders do not stop early: a fault for any value that passes the filter is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import field, fields, is_dataclass, replace
 from typing import Literal, TypeVar
 
 from hmmspec.diagnostics import NOWHERE, Span
+from hmmspec.records import dataclass
 from hmmspec.system.types import BOOL, INT, Type
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from hmmspec.system.expr import Expr
 from hmmspec.system.slots import Layout, flat, width
 from hmmspec.system.system import InitAny, InitExpr, System, Variable
-from hmmspec.system.types import Array, Type, cardinality, from_ordinal, values
+from hmmspec.system.types import Array, Type, cardinality, from_ordinal, value_at, values
 
 Evaluate = Callable[[Expr, Mapping[str, object]], object]
 
@@ -64,6 +64,21 @@ def initial_slots(system: System, layout: Layout, start: list[object]) -> Iterat
             continue
         if not wheels:
             return
+
+
+def drawn_slots(system: System, layout: Layout, start: list[object], choose: Callable[[int], int]) -> list[object]:
+    """The start with one value for each `= any`; `choose(n)` says which of n."""
+    slots = list(start)
+    for v in system.variables:
+        if not isinstance(v.init, InitAny):
+            continue
+        at = layout.base[v.name]
+        allowed = None if v.init.allowed is None else tuple(dict.fromkeys(v.init.allowed))
+        for _, t in elements(v):
+            value = value_at(t, choose(cardinality(t))) if allowed is None else allowed[choose(len(allowed))]
+            slots[at : at + width(t)] = flat(t, value)
+            at += width(t)
+    return slots
 
 
 def _turn(

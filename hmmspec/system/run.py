@@ -19,7 +19,7 @@ from hmmspec.system.compile_rule import RuleCompiler, compile_probe
 from hmmspec.system.convert import converter
 from hmmspec.system.expr import Expr, walk
 from hmmspec.system.faults import Fault, SpecFault
-from hmmspec.system.initial import initial_slots, start_slots
+from hmmspec.system.initial import drawn_slots, initial_slots, start_slots
 from hmmspec.system.slots import Layout, State, show_cell, tidy
 from hmmspec.system.system import LockWait, Rule, System
 from hmmspec.system.types import Array, Set, Type, ordinal, values
@@ -99,6 +99,16 @@ class Interpreter:
             state = self.layout.freeze(slots)
             if self._assumed(state):
                 yield state
+
+    def drawn(self, choose: Callable[[int], int]) -> State | None:
+        """One state with start values, not necessarily one of `initial`: None where an assume excludes it.
+
+        choose: which of n values an element with `= any` has.  Raises SpecFault as `initial` does.
+        """
+        if self._start is None:
+            return None
+        state = self.layout.freeze(drawn_slots(self.system, self.layout, self._start, choose))
+        return state if self._assumed(state) else None
 
     def _assumed(self, s: State) -> bool:
         return all(a(s) for a in self._assumes)

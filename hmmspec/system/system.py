@@ -7,10 +7,11 @@ assignments, and has left notes (`Rule.thread`, `Guard.waits`, ..) where a findi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from hmmspec.diagnostics import NOWHERE, Span
+from hmmspec.records import dataclass
 from hmmspec.system.expr import Binder, Expr
 from hmmspec.system.types import Symmetric, Type
 

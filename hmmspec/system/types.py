@@ -21,10 +21,11 @@ NOTE(values): how a value of each type is written in Python, in states, traces a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 
 from hmmspec.diagnostics import InternalError
+from hmmspec.records import dataclass
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,41 @@ def values(t: Type) -> Iterator[object]:
                 yield from _products([element] * length)
         case Int():
             raise InternalError("int cannot be enumerated")
+
+
+def value_at(t: Type, number: int) -> object:
+    """Value number `number` of `values(t)`, without making those before it."""
+    match t:
+        case Bool():
+            return bool(number)
+        case Union(members) if not is_scalar(t):
+            for i, m in enumerate(members):
+                if number < cardinality(m):
+                    return inject(t, i, value_at(m, number))
+                number -= cardinality(m)
+            raise InternalError("a union has no value of this number")
+        case Record(_, fields):
+            return _product_at([f for _, f in fields], number)
+        case Array(index_type, element):
+            return _product_at([element] * cardinality(index_type), number)
+        case Queue(_, element):
+            length, n = 0, cardinality(element)
+            while number >= n**length:
+                number -= n**length
+                length += 1
+            return _product_at([element] * length, number)
+        case Set():
+            return number
+        case _:
+            return from_ordinal(t, number)
+
+
+def _product_at(types: list[Type], number: int) -> tuple[object, ...]:
+    out: list[object] = []
+    for t in reversed(types):
+        number, rest = divmod(number, cardinality(t))
+        out.append(value_at(t, rest))
+    return tuple(reversed(out))
 
 
 def _products(types: list[Type]) -> Iterator[tuple[object, ...]]:

@@ -124,6 +124,13 @@ def test_operators_stop_when_decided() -> None:
     assert value(E.If(eq(X, num(0)), num(4), E.Arith("/", num(1), X), T.INT)) == 4
 
 
+def test_not_any_number_of_times() -> None:
+    e: E.Expr = E.Compare(">", X, num(0))
+    for times in range(1, 6):
+        e = E.Not(e)
+        assert [value(e, 0), value(e, 1)] == [times % 2 == 1, times % 2 == 0]
+
+
 def test_operators_do_not_stop_before() -> None:
     # The left side errs, whatever a constant right side would decide.
     assert fault_of(E.Logic("&&", ZERO_DIVISION, E.FALSE)) == "division"

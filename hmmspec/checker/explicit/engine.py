@@ -20,7 +20,7 @@ from hmmspec.checker.explicit.threaded import Quotient, broken_on
 from hmmspec.checker.explicit.threaded_lasso import real_lasso
 from hmmspec.checker.explicit.vacuity import antecedents
 from hmmspec.checker.options import CheckOptions
-from hmmspec.checker.verdict import Progress
+from hmmspec.checker.verdict import Hashed, Progress
 from hmmspec.system.run import Interpreter, State
 from hmmspec.system.system import LeadsTo, Recoverable, System
 from hmmspec.system.types import Symmetric
@@ -49,6 +49,7 @@ class Explored:
     meter: Meter
     engine: str = "python"
     unreduced: tuple[Symmetric, ...] = ()  # types left alone since `leads_to` tells their identities apart
+    hashed: Hashed | None = None  # states were kept as hashes
     visited: Mapping[str, set[int]] | None = None  # by variable of a place: labels that threads reach; None: look
 
 

@@ -55,6 +55,8 @@ class Judge:
         self.max_traces, self.witness = max(1, max_traces), witness
         # Without any start state nothing was shown; where the start itself is an error that is the finding.
         self.complete = explored.graph.complete and bool(explored.graph.stored or explored.graph.start_erred)
+        # Where a state may have been missed there may be a shorter way.
+        self.shortest = Level.VIOLATED_SHORTEST if explored.hashed is None else Level.VIOLATED
 
     def verdicts(self) -> Iterator[Verdict]:
         for p in self.system.properties:
@@ -78,7 +80,7 @@ class Judge:
             return self._reachable(p, found)
         if found:
             traces = self._distinct(p, found)
-            return self._violated(p.name, kind, p.text, traces, Level.VIOLATED_SHORTEST, p.span, self._why(p))
+            return self._violated(p.name, kind, p.text, traces, self.shortest, p.span, self._why(p))
         return self._not_violated(p.name, kind, p.text, p.span)
 
     def _why(self, p: Property) -> str:
@@ -98,8 +100,9 @@ class Judge:
             "reachable",
             p.text,
             Status.VIOLATED,
-            Level.EXHAUSTIVE,
-            remark="no reachable state makes it true" + (" (in some, it cannot be evaluated)" if erred else ""),
+            Level.EXHAUSTIVE if self.x.hashed is None else Level.HASHED,
+            remark=f"no {'reachable state' if self.x.hashed is None else 'state that was found'} makes it true"
+            + (" (in some, it cannot be evaluated)" if erred else ""),
             span=p.span,
         )
 
@@ -128,14 +131,14 @@ class Judge:
         if found:
             traces = [self._trace_to(f) for f in self._spread(found)]
             remark = found[0].message if name in ("lock_cycle", "refines") else ""
-            return self._violated(name, "built-in", text, traces, Level.VIOLATED_SHORTEST, None, remark)
+            return self._violated(name, "built-in", text, traces, self.shortest, None, remark)
         if name == "deadlock" and (stuck := self.x.findings.of("stuck")):
             return Verdict(
                 name,
                 "built-in",
                 text,
                 Status.WARNING,
-                Level.VIOLATED_SHORTEST,
+                self.shortest,
                 trace=self._trace_to(stuck[0]),
                 remark="only an assume keeps every step from this state",
             )
@@ -177,9 +180,11 @@ class Judge:
         )
 
     def _not_violated(self, name: str, kind: str, text: str, span: Span | None, remark: str = "") -> Verdict:
-        status, level = Status.HOLDS, Level.EXHAUSTIVE
+        status, level = Status.HOLDS, Level.HASHED if self.x.hashed is not None else Level.EXHAUSTIVE
         if not self.complete or name in self.x.pending:
             status, level = Status.UNKNOWN, Level.INCOMPLETE
+            if self.x.hashed is not None and name in self.x.pending:
+                remark = "needs the graph of all states"
         elif self.x.graph.start_erred:
             remark = "the start itself is a spec error: there is no run to judge"
         elif name in self.x.findings.unjudged:

@@ -8,6 +8,7 @@
  * touched; the table grows by being filled again from the store, so that the old and the new one never exist together.
  * Where a state fits 63 bits the table holds the states themselves (`direct`): a look at it costs one miss of the cache
  * and not two.  When memory gets tight, or somebody asks for indices, it becomes one of indices.
+ * With --spill the store is a file, see spill.c; with --hash the table keeps hashes of states, see compact.c.
  * No parent links are kept: a trace is found by expanding the levels before it once more (`engine_predecessors`).
  *
  * Threads.  All threads work on one level; a state is entered by writing it to the store and then its index into the
@@ -23,6 +24,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 typedef int64_t V;
 typedef struct { uint64_t w[WORDS]; } St;
@@ -38,6 +40,9 @@ typedef struct { uint64_t w[WORDS]; } St;
 /* States that all threads together may enter between two looks at the table's load. */
 #define SLACK(e) ((uint64_t)(e)->threads * BATCH * 2 + 64)
 #define NONE UINT32_MAX
+#define LINE_BYTES 64               /* of a table of hashes */
+#define PAGE 4096ull
+#define MOST_DISK (1ull << 43)      /* bytes: what file systems with blocks of 4 KiB can hold in one file */
 
 /* ---------------------------------------------------------------- values in packed states */
 
@@ -85,19 +90,28 @@ typedef struct {
   uint64_t fill;                    /* states at which the table wants to grow; none where it cannot */
   uint64_t store_bytes, reserved;   /* address space of the store and of the table */
   uint64_t memory;                  /* bytes that states and table may take */
+  int file, disk_full;              /* of a store on disk (-1: in memory); why there was no more space */
+  uint64_t taken;                   /* bytes of the file for which there is space */
+  uint64_t window, read, read_before, written; pthread_mutex_t sliding;   /* bytes of the store; see `slide` */
+  uint64_t compared;                /* kept bits that new states were compared with; see compact.c */
+#if HASH_BITS
+  __uint128_t keys[WORDS + 1];
+#endif
   uint64_t max_states;
   uint32_t begin, end;              /* the level that is being expanded */
   _Atomic uint64_t next;            /* the next piece of it */
   int depth;
   _Atomic int stop;                 /* 1: no room, 2: asked to stop, 3: 64 bits were not enough, 5: out of memory, 6: a
-                                     step with too many choices */
+                                     step with too many choices, 7: no room on disk */
   _Atomic int pause;                /* the time of this call is up */
   double until;
   uint32_t *level_end; int levels, levels_room;
   uint64_t transitions, faults;
+  uint64_t expanded;                /* states, by this process: not those of before a checkpoint */
   uint64_t full; int full_unknown, representatives; /* under symmetry, of the expanded states: see engine_report */
   uint64_t fired[2 * N_RULES + 1];  /* steps of each rule, then those that end in an error */
   int keep;
+  int keep_lost;                    /* whether new states for which there is no room are kept for a checkpoint */
   Kept kept[N_FINDINGS + 1];
   unsigned char done[N_FINDINGS + 1]; /* nothing less can be found any more */
   unsigned char seen[N_SEEN + 1];   /* questions answered with yes so far, then properties that could not be judged */
@@ -120,10 +134,13 @@ struct Ctx {
   int outcomes, dropped;            /* of that state so far */
   void (*watch)(Ctx *c, const St *t, int rule, V number); /* sees steps (faults: t is NULL) instead of the search */
   void *into;                       /* what `watch` works on */
+  void (*note)(Ctx *c, int finding, int length); /* takes what is found instead of the search; see simulate.c */
+  int fault_finding;                /* of the fault that `watch` sees */
   int held; Locks *locks;           /* locks held in that state; see locks.c */
   St image; int image_erred;        /* of that state in the abstract system; see refine.c */
-  uint64_t transitions, faults;
+  uint64_t transitions, faults, expanded, compared;
   uint64_t full; int full_unknown, representatives;
+  St *lost; uint64_t n_lost, lost_room; int lost_unknown; /* states for which there was no room; see checkpoint.c */
   uint64_t fired[2 * N_RULES + 1];  /* steps of each rule, then those that end in an error */
   Kept kept[N_FINDINGS + 1];
   unsigned char seen[N_SEEN + 1];
@@ -215,20 +232,35 @@ static uint32_t lookup(Engine *e, const St *s) {
   }
 }
 
-/* Where a state belongs in a table of states: the order is that of the hashes, whatever the number of slots. */
-static inline uint64_t direct_home(const Engine *e, uint64_t h) { return (uint64_t)((__uint128_t)h * e->slots >> 64); }
+/* Where a state belongs in a table of states or of hashes: the order is that of the hashes, whatever the number of slots
+ * or lines. */
+static inline uint64_t home_of(const Engine *e, uint64_t h) { return (uint64_t)((__uint128_t)h * e->slots >> 64); }
 
 static inline _Atomic(uint64_t) *direct_slot(const Engine *e, uint64_t i) { return (_Atomic(uint64_t) *)e->table + i; }
+
+/* A new state for which there is no room: the search ends.  A checkpoint holds it all the same. */
+static __attribute__((noinline)) void no_room(Ctx *c, const St *s) {
+  Engine *e = c->e;
+  atomic_store(&e->stop, e->disk_full ? 7 : 1);
+  if (!e->keep_lost || c->lost_unknown) return;
+  if (c->n_lost == c->lost_room) {
+    uint64_t room = c->lost_room ? 2 * c->lost_room : BATCH;
+    St *more = realloc(c->lost, sizeof(St) * room);
+    if (!more) { c->lost_unknown = 1; return; }
+    c->lost = more; c->lost_room = room;
+  }
+  c->lost[c->n_lost++] = *s;
+}
 
 /* Enter a state into a table of states. */
 static inline void enter_direct(Ctx *c, const St *s, uint64_t h) {
   Engine *e = c->e;
-  for (uint64_t i = direct_home(e, h), key = s->w[0] + 1;; i = i + 1 < e->slots ? i + 1 : 0) {
+  for (uint64_t i = home_of(e, h), key = s->w[0] + 1;; i = i + 1 < e->slots ? i + 1 : 0) {
     uint64_t slot = atomic_load_explicit(direct_slot(e, i), memory_order_relaxed);
     if (slot == key) return;
     if (slot) continue;
     /* Threads that look at the same moment go beyond `capacity`, but not beyond the store. */
-    if (atomic_load_explicit(&e->count, memory_order_relaxed) >= e->capacity) { atomic_store(&e->stop, 1); return; }
+    if (atomic_load_explicit(&e->count, memory_order_relaxed) >= e->capacity) { no_room(c, s); return; }
     if (atomic_compare_exchange_strong_explicit(direct_slot(e, i), &slot, key, memory_order_relaxed,
                                                 memory_order_relaxed)) {
       e->store[atomic_fetch_add_explicit(&e->count, 1, memory_order_relaxed)] = *s;
@@ -249,7 +281,7 @@ static void enter_indexed(Ctx *c, const St *s, uint64_t h) {
         /* The table has more slots than the store has room, so that a search for a slot always ends. */
         if (atomic_load_explicit(&e->count, memory_order_relaxed) >= e->capacity ||
             (mine = atomic_fetch_add_explicit(&e->count, 1, memory_order_relaxed)) >= e->capacity) {
-          atomic_store(&e->stop, 1);
+          no_room(c, s);
           return;
         }
       }
@@ -266,14 +298,22 @@ static void enter_indexed(Ctx *c, const St *s, uint64_t h) {
   }
 }
 
+#if HASH_BITS
+static void enter_hashed(Ctx *c, const St *s, uint64_t h);
+#else
+#define enter_hashed enter_indexed
+#endif
+
 static void enter(Ctx *c, const St *s, uint64_t h) {
-  if (DIRECT && c->e->direct) enter_direct(c, s, h);
+  if (HASH_BITS) enter_hashed(c, s, h);
+  else if (DIRECT && c->e->direct) enter_direct(c, s, h);
   else enter_indexed(c, s, h);
 }
 
 /* Not a function: compilers take one that only fetches for one that does nothing. */
 #define prefetch_slot(e, h) \
-  __builtin_prefetch(DIRECT && (e)->direct ? (const char *)(e)->table + direct_home(e, h) * sizeof(uint64_t) \
+  __builtin_prefetch(HASH_BITS ? (const char *)(e)->table + home_of(e, h) * LINE_BYTES \
+                     : DIRECT && (e)->direct ? (const char *)(e)->table + home_of(e, h) * sizeof(uint64_t) \
                                            : (const char *)(e)->table + ((h) & (e)->mask) * sizeof(uint32_t))
 
 static void rest(Engine *e);
@@ -282,6 +322,11 @@ static void flush(Ctx *c) {
   Engine *e = c->e;
   /* Between two looks at the table's load each thread adds a batch at most. */
   if (atomic_load_explicit(&e->count, memory_order_relaxed) + (uint64_t)c->waiting >= e->fill) rest(e);
+  if (HASH_BITS) {
+    for (int k = 0; k < c->waiting; k++) enter_hashed(c, &c->batch[k], c->hash[k]);
+    c->waiting = 0;
+    return;
+  }
   if (DIRECT && e->direct) {
     for (int k = 0; k < c->waiting; k++) enter_direct(c, &c->batch[k], c->hash[k]);
     c->waiting = 0;
@@ -340,6 +385,7 @@ static void keep_one(const Engine *e, Kept *k, uint32_t index, int length) {
 }
 
 static void keep_at(Ctx *c, int finding, int length) {
+  if (c->note) { c->note(c, finding, length); return; }
   const Kept *all = &c->e->kept[finding];
   if (all->n == c->e->keep && length > all->length[all->worst]) return;
   keep_one(c->e, &c->kept[finding], c->from, length);
@@ -444,7 +490,7 @@ static __attribute__((noinline)) void emit_fault(Ctx *c, const St *s, int rule, 
   c->fault = 0; c->failed = 0;
   c->outcomes++;
   (void)s;
-  if (c->watch) { c->watch(c, NULL, rule, number); return; }
+  if (c->watch) { c->fault_finding = name; c->watch(c, NULL, rule, number); return; }
   if (c->e->tracing) return;
   if (c->fault_from != c->from || c->fault_rule != rule || c->fault_number != number) {
     c->fault_from = c->from; c->fault_rule = rule; c->fault_number = number;
@@ -494,13 +540,26 @@ static void *reserve(uint64_t bytes) {
   return p;
 }
 
-static inline uint64_t slot_bytes(int direct) { return direct ? sizeof(uint64_t) : sizeof(uint32_t); }
+static inline uint64_t slot_bytes(int direct) {
+  return HASH_BITS ? LINE_BYTES : direct ? sizeof(uint64_t) : sizeof(uint32_t);
+}
 
 static void set_slots(Engine *e, uint64_t slots, int direct) {
   e->slots = slots; e->mask = slots - 1; e->direct = direct;
 }
 
 static void new_table(Engine *e, uint64_t slots, int direct);
+static int open_store(Engine *e, int file);
+static uint64_t window_bytes(uint64_t memory);
+static void take_disk(Engine *e);
+static void slide(Engine *e);
+static void let_go(Engine *e, uint64_t from, uint64_t to, int forget);
+static inline void pass(Engine *e, uint64_t state);
+#if HASH_BITS
+static void new_keys(Engine *e, uint64_t seed);
+static void fill_lines(Engine *e);
+static void make_lines(Engine *e);
+#endif
 
 static uint64_t hash_of_key(uint64_t key) { St s = { { key - 1 } }; return hash_of(&s); }
 
@@ -515,7 +574,7 @@ static void grow_direct(Engine *e, uint64_t more) {
     uint64_t key = table[i];
     if (!key) continue;
     table[i] = 0;
-    uint64_t to = direct_home(e, hash_of_key(key));
+    uint64_t to = home_of(e, hash_of_key(key));
     int fine = i >= first && to >= i;
     while (fine && table[to]) fine = ++to < more;
     if (fine) { table[to] = key; continue; }
@@ -528,7 +587,7 @@ static void grow_direct(Engine *e, uint64_t more) {
   }
   if (!late) { new_table(e, more, 1); return; }
   for (uint64_t n = 0; n < n_late; n++) {
-    uint64_t i = direct_home(e, hash_of_key(late[n]));
+    uint64_t i = home_of(e, hash_of_key(late[n]));
     while (table[i]) i = i + 1 < more ? i + 1 : 0;
     table[i] = late[n];
   }
@@ -540,9 +599,14 @@ static void new_table(Engine *e, uint64_t slots, int direct) {
   uint64_t count = e->count;
   madvise((void *)e->table, e->slots * slot_bytes(e->direct), MADV_DONTNEED);
   set_slots(e, slots, direct);
+#if HASH_BITS
+  fill_lines(e);
+  return;
+#endif
   for (uint64_t n = 0; n < count; n++) {
+    if (direct) pass(e, n);
     if (n + 16 < count) prefetch_slot(e, hash_of(&e->store[n + 16]));
-    uint64_t h = hash_of(&e->store[n]), i = direct ? direct_home(e, h) : h & e->mask;
+    uint64_t h = hash_of(&e->store[n]), i = direct ? home_of(e, h) : h & e->mask;
     if (direct) {
       while (atomic_load_explicit(direct_slot(e, i), memory_order_relaxed)) i = i + 1 < slots ? i + 1 : 0;
       atomic_store_explicit(direct_slot(e, i), e->store[n].w[0] + 1, memory_order_relaxed);
@@ -553,10 +617,12 @@ static void new_table(Engine *e, uint64_t slots, int direct) {
   }
 }
 
-/* States for which there is room beside a table of so many slots; of these 15 in 16 are used at most. */
+/* States for which there is room beside a table of so many slots; of these 15 in 16 are used at most.  States on disk
+ * take no memory where the table holds them, too. */
 static uint64_t room_beside(const Engine *e, uint64_t slots, int direct) {
   uint64_t bytes = slots * slot_bytes(direct), top = slots / 16 * 15;
   uint64_t room = e->memory > bytes ? (e->memory - bytes) / sizeof(St) : 0;
+  if (e->file >= 0 && direct && bytes <= e->memory) room = UINT64_MAX;
   if (room > e->store_bytes / sizeof(St) - MAX_THREADS) room = e->store_bytes / sizeof(St) - MAX_THREADS;
   if (room > top) room = top;
   return e->max_states && room > e->max_states ? e->max_states : room;
@@ -576,26 +642,37 @@ static uint64_t full_at(uint64_t slots) { return slots / 3 * 2; }
 /* Grow the table while it is full and that makes room for more states; where it does not, the table may fill up more
  * than is good for speed, but never completely.  No thread works meanwhile. */
 static void make_room(Engine *e) {
+#if HASH_BITS
+  make_lines(e);
+#else
   for (;;) {
     uint64_t slots = e->slots, best = best_slots(e), more = e->direct ? slots + slots / 2 : slots * 2;
+    uint64_t most = e->reserved / slot_bytes(1);
+    if (e->file >= 0 && e->direct && more > most && slots < most) more = most;
     e->capacity = room_beside(e, slots, e->direct);
     int can_grow = more * slot_bytes(e->direct) <= e->reserved && room_beside(e, more, e->direct) > e->capacity;
-    int can_change = e->direct && room_beside(e, best, 0) > e->capacity;
+    int can_change = e->direct && e->file < 0 && room_beside(e, best, 0) > e->capacity;
     uint64_t full = can_grow && full_at(slots) < e->capacity ? full_at(slots) : e->capacity;
     e->fill = !can_grow && !can_change ? UINT64_MAX : full > SLACK(e) ? full - SLACK(e) : 0;
-    if (e->count < e->fill) return;
+    if (e->count < e->fill) break;
     if (can_grow && e->direct) grow_direct(e, more);
     else new_table(e, can_grow ? more : best, 0);
   }
+#endif
+  if (e->file >= 0) take_disk(e);
 }
 
-/* After the search: a table of indices, for who asks for those. */
-static void index_states(Engine *e) {
-  if (!e->direct) return;
+/* After the search: a table of indices, for who asks for those; 0 if there can be none.  With such a table states are
+ * looked at in any order: those on disk have to fit the memory now. */
+static int index_states(Engine *e) {
+  if (HASH_BITS) return 0;
+  if (!e->direct) return 1;
   uint64_t slots = FIRST_SLOTS;
   while (full_at(slots) < e->count && slots * 2 * slot_bytes(0) <= e->reserved) slots *= 2;
+  if (e->file >= 0 && e->count * sizeof(St) + slots * slot_bytes(0) > e->memory) return 0;
   new_table(e, slots, 0);
   make_room(e);
+  return 1;
 }
 
 /* Every thread that works comes here when the table wants to grow; the last one does it. */
@@ -618,7 +695,11 @@ static void rest(Engine *e) {
 /* Indices that threads took in vain are holes: the last states move there.  Every hole is of the newest states. */
 static void fill_holes(Engine *e) {
   uint64_t count = e->count;
-  if (count > e->capacity) count = e->capacity;
+  if (count > e->capacity) {
+    int whole = HASH_BITS || (DIRECT && e->direct);   /* no place was taken in vain */
+    for (uint64_t i = e->capacity; whole && i < count; i++) no_room(e->ctx[0], &e->store[i]);
+    count = e->capacity;
+  }
   for (;;) {
     Ctx *with = NULL;
     for (int t = 0; t < e->threads; t++) {
@@ -666,11 +747,13 @@ static void work(Ctx *c) {
     uint64_t from = atomic_fetch_add_explicit(&e->next, PIECE, memory_order_relaxed);
     if (from >= e->end) break;
     uint32_t to = from + PIECE < e->end ? (uint32_t)from + PIECE : e->end;
+    c->expanded += to - from;
     for (uint32_t i = (uint32_t)from; i < to; i++) {
       if (i + 4 < to) __builtin_prefetch(&e->store[i + 4]);
       expand_one(c, i);
       if (c->overflow) { atomic_store(&e->stop, c->overflow); break; }
     }
+    if (e->file >= 0) slide(e);
     if (now() > e->until) atomic_store(&e->pause, 1);
   }
   flush(c);
@@ -699,6 +782,8 @@ static void gather(Engine *e) {
   for (int t = 0; t < e->threads; t++) {
     Ctx *c = e->ctx[t];
     e->transitions += c->transitions; e->faults += c->faults; c->transitions = c->faults = 0;
+    e->expanded += c->expanded; c->expanded = 0;
+    e->compared += c->compared; c->compared = 0;
     if (__builtin_add_overflow(e->full, c->full, &e->full)) e->full_unknown = 1;
     e->full_unknown |= c->full_unknown; e->representatives |= c->representatives; c->full = 0;
     for (int r = 0; r < 2 * N_RULES; r++) { e->fired[r] += c->fired[r]; c->fired[r] = 0; }
@@ -734,17 +819,22 @@ static int new_kept(Kept *kept, int keep) {
   return 1;
 }
 
-/* memory: bytes for states and table; max_states: 0 for no such limit; keep: states kept of each finding.
+/* memory: bytes for states and table; max_states: 0 for no such limit; keep: states kept of each finding; seed: of the
+ * hash of compact.c; file: where states are to go, -1 for memory (not with hashes).
  * NULL if the system does not give the memory. */
-Engine *engine_new(uint64_t memory, uint64_t max_states, int threads, int keep) {
+Engine *engine_new(uint64_t memory, uint64_t max_states, int threads, int keep, uint64_t seed, int file) {
+  if (HASH_BITS && file < 0) return NULL;
   Engine *e = calloc(1, sizeof *e);
   if (!e) return NULL;
+  e->file = -1; (void)seed;
+  pthread_mutex_init(&e->sliding, NULL);
   pthread_mutex_init(&e->lock, NULL); pthread_cond_init(&e->rested, NULL);
   uint64_t least = FIRST_SLOTS * sizeof(uint32_t) + 64 * sizeof(St);
   e->memory = memory > least ? memory : least;
   e->max_states = max_states; e->keep = keep < 1 ? 1 : keep;
   e->threads = threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads;
-  uint64_t most = e->memory / sizeof(St) + 1;
+  e->window = window_bytes(e->memory);
+  uint64_t most = file >= 0 ? MOST_DISK / sizeof(St) : e->memory / sizeof(St) + 1;
   if (most > MAX_STATES) most = MAX_STATES;
   if (max_states && most > max_states + 1) most = max_states + 1;
   e->store_bytes = (most + MAX_THREADS) * sizeof(St);
@@ -753,7 +843,16 @@ Engine *engine_new(uint64_t memory, uint64_t max_states, int threads, int keep) 
   set_slots(e, slots, DIRECT);
   e->reserved = slots * slot_bytes(e->direct);
   while (e->reserved * 2 <= e->memory && e->reserved < (1ull << 36)) e->reserved *= 2;
-  e->store = reserve(e->store_bytes);
+#if HASH_BITS
+  new_keys(e, seed);
+  set_slots(e, FIRST_SLOTS, 0);
+#endif
+  if (file >= 0) {                  /* the memory is the table's */
+    uint64_t least_table = e->slots * slot_bytes(e->direct);
+    e->reserved = e->memory > 8 * e->window ? (e->memory - 8 * e->window) / PAGE * PAGE : 0;
+    if (e->reserved < least_table) e->reserved = least_table;
+    open_store(e, file);
+  } else e->store = reserve(e->store_bytes);
   e->table = reserve(e->reserved);
   e->levels_room = 1024; e->level_end = malloc(sizeof(uint32_t) * (size_t)e->levels_room);
   int fine = e->store && e->table && e->level_end && new_kept(e->kept, e->keep);
@@ -771,14 +870,16 @@ Engine *engine_new(uint64_t memory, uint64_t max_states, int threads, int keep) 
 
 void engine_free(Engine *e) {
   if (e->store) munmap(e->store, e->store_bytes);
+  if (e->file >= 0) close(e->file);
   if (e->table) munmap((void *)e->table, e->reserved);
   for (int t = 0; t < e->threads && e->ctx[t]; t++) {
     for (int f = 0; f < N_FINDINGS; f++) { free(e->ctx[t]->kept[f].index); free(e->ctx[t]->kept[f].length); }
-    free(e->ctx[t]->others); free(e->ctx[t]->other_places); free(e->ctx[t]->locks); free(e->ctx[t]);
+    free(e->ctx[t]->others); free(e->ctx[t]->other_places); free(e->ctx[t]->locks); free(e->ctx[t]->lost);
+    free(e->ctx[t]);
   }
   for (int f = 0; f < N_FINDINGS; f++) { free(e->kept[f].index); free(e->kept[f].length); }
   free(e->level_end);
-  pthread_mutex_destroy(&e->lock); pthread_cond_destroy(&e->rested);
+  pthread_mutex_destroy(&e->sliding); pthread_mutex_destroy(&e->lock); pthread_cond_destroy(&e->rested);
   free(e);
 }
 
@@ -820,7 +921,7 @@ static int next_level(Engine *e) {
 }
 
 /* Explore level by level for at most `seconds`; 0: finished, 1: no room, 2: asked to stop, 3: 64 bits were not enough,
- * 4: time is up (call again to go on), 5: out of memory, 6: a step with too many choices. */
+ * 4: time is up (call again to go on), 5: out of memory, 6: a step with too many choices, 7: no room on disk. */
 int engine_run(Engine *e, double seconds) {
   pthread_barrier_t start, end;
   _Atomic int quit = 0;
@@ -868,6 +969,7 @@ uint64_t engine_judge(Engine *e, uint64_t from, double seconds) {
   if (from < e->next) from = e->next;
   for (; from < e->count; from++) {
     if (from % PIECE == 0 && now() > until) break;
+    pass(e, from);
     St s = e->store[from];
     c->from = (uint32_t)from; c->depth = e->depth + (e->levels && from >= e->end);
     check_state(c, &s);
@@ -886,7 +988,8 @@ void engine_predecessors(Engine *e, uint32_t begin, uint32_t end, const St *targ
   e->tracing = 1; e->targets = targets; e->n_targets = n; e->found = found;
   memset(e->filter, 0, sizeof e->filter);
   for (int i = 0; i < n; i++) e->filter[hash_of(&targets[i]) % FILTER] = 1;
-  for (uint32_t i = begin; i < end; i++) expand_one(c, i);
+  for (uint32_t i = begin; i < end; i++) { pass(e, i); expand_one(c, i); }
+  if (e->file >= 0) let_go(e, (uint64_t)begin * sizeof(St), (uint64_t)end * sizeof(St), 0);
   e->tracing = 0; c->overflow = 0;
 }
 
@@ -895,13 +998,17 @@ typedef struct {
   int depth, levels, stop, words;
   uint64_t full_states;             /* under symmetry: that the expanded states stand for; 0 if not known */
   int orbits;                       /* whether each stored state stands for a different orbit */
+  int disk_full;                    /* errno of why there was no more space on disk */
+  uint64_t compared;                /* kept bits that new states were compared with */
+  uint64_t expanded;                /* states, by this process */
 } Report;
 
 void engine_report(Engine *e, Report *r) {
   r->states = e->count; r->transitions = e->transitions; r->faults = e->faults; r->frontier = e->count - e->next;
   r->table_bytes = e->slots * slot_bytes(e->direct); r->store_bytes = (uint64_t)e->count * sizeof(St);
   r->depth = e->depth; r->levels = e->levels; r->stop = e->stop; r->words = WORDS;
-  r->orbits = HAS_SYMMETRY && !e->representatives;
+  r->orbits = HAS_SYMMETRY && !e->representatives; r->disk_full = e->disk_full; r->compared = e->compared;
+  r->expanded = e->expanded;
   r->full_states = !HAS_SYMMETRY ? e->count : e->full_unknown || e->representatives ? 0 : e->full;
 }
 
@@ -924,7 +1031,7 @@ int engine_kept(Engine *e, int finding, uint32_t *index, int *length) {
 }
 
 const unsigned char *engine_seen(Engine *e) { return e->seen; }
-uint32_t engine_lookup(Engine *e, const St *s) { index_states(e); return lookup(e, s); }
+uint32_t engine_lookup(Engine *e, const St *s) { return index_states(e) ? lookup(e, s) : NONE; }
 
 /* The representative of a state and, if `to` is given, a renaming that leads to it (NOTE(native-symmetry)); returns the
  * size of the orbit, 0 if that is not known. */

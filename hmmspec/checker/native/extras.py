@@ -31,7 +31,7 @@ EXTRAS: tuple[Extra, ...] = (
     Extra("lock_cycle and lock_order", lambda s, o: bool(s.locks), judge_locks),
     Extra(
         "recoverable and leads_to",
-        lambda s, o: any(isinstance(p, Recoverable | LeadsTo) for p in s.properties),
+        lambda s, o: not o.hash_bits and any(isinstance(p, Recoverable | LeadsTo) for p in s.properties),
         judge_whole_runs,
     ),
 )

@@ -288,9 +288,9 @@ void graph_free(Graph *g) {
 
 /* The graph of what an engine found.  memory: bytes for edges and work on them.  NULL if there is not even a little. */
 Graph *graph_new(Engine *e, uint64_t memory) {
+  if (!index_states(e)) return NULL;
   Graph *g = calloc(1, sizeof *g);
   if (!g) return NULL;
-  index_states(e);
   g->e = e; g->n = (uint32_t)e->count; g->chunks = (g->n + CHUNK - 1) / CHUNK; g->memory = memory;
   g->chunk = calloc(g->chunks + 1, sizeof *g->chunk);
   int fine = g->chunk && g->n < DONE;

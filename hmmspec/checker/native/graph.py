@@ -58,13 +58,18 @@ def whole_runs(system: System, exprs: Exprs) -> WholeRuns:
     recoverables = tuple(p for p in system.properties if isinstance(p, Recoverable))
     leads = tuple(p for p in system.properties if isinstance(p, LeadsTo))
     if not recoverables and not leads:
-        return WholeRuns("", units, (), ())
+        return no_runs(system)
     for p in leads:
         for b in p.binders:
             _bounded(exprs, b)
     lines = [*_labels(system, units), *_conditions(exprs, recoverables, leads)]
     text = "\n".join([*lines, *(path.read_text(encoding="utf-8") for path in GRAPH)])
     return WholeRuns(text, units, recoverables, leads)
+
+
+def no_runs(system: System) -> WholeRuns:
+    """Where nothing of whole runs is judged."""
+    return WholeRuns("", Units(system), (), ())
 
 
 def _labels(system: System, units: Units) -> list[str]:

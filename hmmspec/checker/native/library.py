@@ -9,6 +9,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
+from hmmspec.checker.native.soundness import Check
 from hmmspec.diagnostics import Limit
 
 NONE = 0xFFFFFFFF
@@ -24,6 +25,17 @@ class Ended(IntEnum):
     TIME = 4
     NO_MEMORY = 5
     CHOICES = 6
+    NO_DISK = 7
+
+
+class _Check(c.Structure):
+    _fields_ = (
+        ("at", c.c_uint32),
+        ("bits", c.c_uint32),
+        ("least", c.c_uint64),
+        ("most", c.c_uint64),
+        ("skip", c.c_uint64),
+    )
 
 
 class _Report(c.Structure):
@@ -40,6 +52,9 @@ class _Report(c.Structure):
         ("words", c.c_int),
         ("full_states", c.c_uint64),
         ("orbits", c.c_int),
+        ("disk_full", c.c_int),
+        ("compared", c.c_uint64),
+        ("expanded", c.c_uint64),
     )
 
 
@@ -57,6 +72,9 @@ class Counted:
     orbits: bool
     bytes: int
     stopped: bool
+    disk_full: int
+    compared: int
+    expanded: int
 
 
 class Library:
@@ -66,7 +84,7 @@ class Library:
         self.dll = c.CDLL(str(path))
         pointer, number, u64, u32 = c.c_void_p, c.c_int, c.c_uint64, c.c_uint32
         words = c.POINTER(c.c_uint32)
-        self._declare("engine_new", pointer, u64, u64, number, number)
+        self._declare("engine_new", pointer, u64, u64, number, number, u64, number)
         self._declare("engine_free", None, pointer)
         self._declare("engine_start", u32, pointer, c.c_char_p, u32)
         self._declare("engine_run", number, pointer, c.c_double)
@@ -79,6 +97,14 @@ class Library:
         self._declare("engine_fired", c.POINTER(u64), pointer)
         self._declare("engine_seen", c.POINTER(c.c_ubyte), pointer)
         self._declare("engine_lookup", u32, pointer, c.c_char_p)
+        numbers, restored = c.POINTER(u64), (u32, pointer, c.c_char_p, u32, c.c_char_p, c.POINTER(_Check), u64)
+        self._declare("engine_export", u64, pointer, numbers, u64)
+        self._declare("engine_import", number, pointer, numbers, u64)
+        self._declare("engine_restore", *restored)
+        self._declare("engine_restore_lost", *restored)
+        self._declare("engine_keep_lost", None, pointer)
+        self._declare("engine_lost", u64, pointer, c.c_void_p, u64)
+        self._declare("engine_let_go", None, pointer, u64, u64)
 
     def _declare(self, name: str, result: Any, *arguments: Any) -> None:
         function = getattr(self.dll, name)
@@ -87,15 +113,25 @@ class Library:
 
 
 class Engine:
-    """One search.  memory: bytes for states and table; keep: states kept of each finding.  To be closed.
+    """One search.  memory: bytes for states and table; keep: states kept of each finding; seed: of hashes; file: an
+    empty file for the states, -1 for memory (it may be closed once the engine is made).  To be closed.
 
     Raises Limit where the system does not give the memory.
     """
 
-    def __init__(self, library: Library, memory: int, states: int | None, threads: int, keep: int) -> None:
+    def __init__(
+        self,
+        library: Library,
+        memory: int,
+        states: int | None,
+        threads: int,
+        keep: int,
+        seed: int = 0,
+        file: int = -1,
+    ) -> None:
         self.dll = library.dll
         self.keep = keep
-        self.pointer: int | None = self.dll.engine_new(memory, states or 0, threads, keep)
+        self.pointer: int | None = self.dll.engine_new(memory, states or 0, threads, keep, seed % 2**64, file)
         if not self.pointer:
             raise Limit("the system does not give the memory for a search")
 
@@ -131,6 +167,9 @@ class Engine:
             bool(r.orbits),
             r.table_bytes + r.store_bytes,
             bool(r.stop),
+            r.disk_full,
+            r.compared,
+            r.expanded,
         )
 
     def kept(self, finding: int) -> list[tuple[int, int]]:
@@ -164,3 +203,40 @@ class Engine:
         numbers = (c.c_uint32 * n)(*found)
         self.dll.engine_predecessors(self.pointer, begin, end, targets, n, numbers)
         return list(numbers)
+
+    # ------------------------------------------------------------ checkpoints, see checkpoint.c
+
+    def export(self) -> bytes:
+        """The control block, as numbers of 64 bits."""
+        n = self.dll.engine_export(self.pointer, None, 0)
+        numbers = (c.c_uint64 * n)()
+        self.dll.engine_export(self.pointer, numbers, n)
+        return bytes(numbers)
+
+    def take(self, control: bytes) -> bool:
+        """Go on from a control block, when the states are restored; whether it is one of this search."""
+        n = len(control) // 8
+        return bool(self.dll.engine_import(self.pointer, (c.c_uint64 * n).from_buffer_copy(control), n))
+
+    def restore(self, states: bytes, count: int, used: bytes, checks: Sequence[Check], lost: bool = False) -> int:
+        """Enter states of a checkpoint; how many were."""
+        array = (_Check * len(checks))(*(_Check(x.at, x.bits, x.least, x.most, x.skip) for x in checks))
+        call = self.dll.engine_restore_lost if lost else self.dll.engine_restore
+        return int(call(self.pointer, states, count, used, array, len(checks)))
+
+    def keep_lost(self) -> None:
+        """From now on keep new states for which there is no room."""
+        self.dll.engine_keep_lost(self.pointer)
+
+    def lost(self, size: int) -> bytes | None:
+        """The states for which there was no room; None if they are not known."""
+        n = self.dll.engine_lost(self.pointer, None, 0)
+        if n == 2**64 - 1:
+            return None
+        states = c.create_string_buffer(max(1, n * size))
+        self.dll.engine_lost(self.pointer, states, n)
+        return states.raw[: n * size]
+
+    def let_go(self, begin: int, end: int) -> None:
+        """Memory of stored states is not needed for now, where they are on disk."""
+        self.dll.engine_let_go(self.pointer, begin, end)

@@ -27,15 +27,17 @@ static inline int some_bit(const uint64_t *w, int words) { for (int i = 0; i < w
 /* A step stands at a wait for an element: is it over? */
 static inline void wait_for(Locks *k, V element, int over) { add_bit(over ? k->got : k->waited, (int)element); }
 
+static Locks *new_locks(Ctx *c) {
+  Locks *k = c->locks = calloc(1, sizeof *k);
+  if (!k) { atomic_store(&c->e->stop, 5); return NULL; }
+  memset(k->first, 0xff, sizeof k->first);
+  k->from = NONE;
+  return k;
+}
+
 static Locks *locks_of(Ctx *c, const St *s) {
-  Locks *k = c->locks;
-  if (!k) {
-    k = c->locks = calloc(1, sizeof *k);
-    if (!k) { atomic_store(&c->e->stop, 5); return NULL; }
-    memset(k->first, 0xff, sizeof k->first);
-    k->from = NONE;
-  }
-  if (k->from != c->from) {
+  Locks *k = c->locks ? c->locks : new_locks(c);
+  if (k && k->from != c->from) {
     k->from = c->from;
     memset(k->by, 0, sizeof k->by);
     lock_holders(s, k->by);
@@ -71,6 +73,7 @@ static __attribute__((noinline)) void check_order(Ctx *c, const St *s, const St 
       }
       if (!has_bit(k->got, a)) break;         /* taken by trylock */
       *first = c->from;
+      if (c->note) c->note(c, N_FINDINGS + h * N_ELEMENTS + a, c->depth + 1);
     }
   }
 }

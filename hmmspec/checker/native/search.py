@@ -6,6 +6,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from errno import ENOSPC
 from itertools import islice
 
 from hmmspec.checker.explicit.engine import COLLECTED_PER_TRACE, Explored, told_apart
@@ -13,14 +14,17 @@ from hmmspec.checker.explicit.findings import Finding, Findings
 from hmmspec.checker.explicit.limits import LimitReached, Limits, Meter, resident_bytes, show_bytes
 from hmmspec.checker.explicit.search import Graph, start_error
 from hmmspec.checker.explicit.vacuity import antecedents
-from hmmspec.checker.native.library import NONE, Ended, Engine, Library
+from hmmspec.checker.native.checkpoint import Saved
+from hmmspec.checker.native.library import NONE, Counted, Ended, Engine, Library
 from hmmspec.checker.native.orbits import NativeSymmetry, reduced_types
 from hmmspec.checker.native.packing import Packing, Stored
 from hmmspec.checker.native.replay import Replay, judge_starts, length
+from hmmspec.checker.native.saving import Saver, restore
+from hmmspec.checker.native.spill import spill_file, spill_folder
 from hmmspec.checker.native.unit import Compiled
 from hmmspec.checker.options import CheckOptions
-from hmmspec.checker.verdict import Progress
-from hmmspec.diagnostics import InternalError
+from hmmspec.checker.verdict import Hashed, Progress
+from hmmspec.diagnostics import InternalError, Limit
 from hmmspec.system import expr as E
 from hmmspec.system.run import Interpreter
 from hmmspec.system.system import LeadsTo, Reachable, Recoverable, System
@@ -30,6 +34,7 @@ SLICE = 0.3  # seconds between two looks at the clock and at the keyboard
 _AT_ONCE = 4096  # start states
 _RESERVE = 16 << 20  # bytes for everything but states: threads' stacks, traces
 _LEAST = 1 << 20
+MOST_MISSED = 0.01  # chance of a missed state beyond which a search of hashes shows too little
 _PART = 1 << 20  # states of a level looked through for predecessors without a look at the keyboard
 
 
@@ -84,7 +89,10 @@ def _stands(system: System, place: str, label: int) -> E.Expr:
 
 
 class Search:
-    """`run` once, then read `explored`; `close` when its traces are made."""
+    """`run` once, then read `explored`; `close` when its traces are made.
+
+    saver: writes checkpoints, None for none; saved: a checkpoint to go on from.
+    """
 
     def __init__(
         self,
@@ -93,8 +101,11 @@ class Search:
         compiled: Compiled,
         library: Library,
         progress: Callable[[Progress], None] | None = None,
+        saver: Saver | None = None,
+        saved: Saved | None = None,
     ) -> None:
         self.system, self.options, self.compiled = system, options, compiled
+        self.saver, self.saved = saver, saved
         self.interp = Interpreter(system)
         self.packing = Packing(self.interp, compiled.layout)
         reduced = reduced_types(system, options)
@@ -104,8 +115,12 @@ class Search:
         self.keep = 1 if options.max_traces <= 1 else options.max_traces * COLLECTED_PER_TRACE
         self.findings = Findings(self.keep)
         self.graph = NativeGraph()
+        self._begun = False  # whether all start states, or all states of a checkpoint, are entered
         self.memory = _memory(options)
-        self.engine = Engine(library, self.memory, options.states, options.threads or cores(), self.keep)
+        self.folder = spill_folder(options, compiled)
+        threads = options.threads or cores()
+        with spill_file(self.folder) as file:
+            self.engine = Engine(library, self.memory, options.states, threads, self.keep, options.seed, file)
 
     def __enter__(self) -> Search:
         return self
@@ -114,15 +129,22 @@ class Search:
         self.engine.close()
 
     def run(self, judges: Sequence[Callable[[Search, Explored], None]] = ()) -> Explored:
-        """Search, and what the search shows.  Raises Beyond; never for limits and interrupts."""
+        """Search, and what the search shows.  Raises Beyond; never for limits and interrupts, unless it does not come
+        to go on from a checkpoint: Limit, KeyboardInterrupt, Unusable, Foreign."""
         g, before = self.graph, self.meter.seconds
+        if self.saved is not None:
+            self._restore(self.saved)
         try:
-            self._start()
+            if self.saved is None:
+                self._start()
+            if self.saver is not None:
+                self.engine.keep_lost()
             self._explore()
         except LimitReached as e:
             g.limit = str(e)
         except KeyboardInterrupt:
             g.interrupted = True
+        self._save_last()
         self._judge_the_rest()
         self._count()
         explored = self._explored()
@@ -153,12 +175,44 @@ class Search:
                 return
             self.meter.tick("start", count)
 
+    def _restore(self, saved: Saved) -> None:
+        most, there = self.options.states, saved.header.states
+        if most is not None and most < there:
+            raise Limit(f"limit of {most} states, and the checkpoint holds {there}")
+        try:
+            restore(saved, self.system, self.compiled, self.engine, self.meter)
+        except LimitReached as e:
+            raise Limit(str(e)) from None
+        saved.close()  # the next checkpoint takes its place: its space on disk is free then
+        if self.saver is not None:
+            self.saver.resumed(saved.header.states)
+
+    def _save_last(self) -> None:
+        """Where the search ended early, or is over and whole runs are still to be judged, so that only that is lost."""
+        whole = bool(self.compiled.runs.recoverables or self.compiled.runs.leads)
+        if self.saver is None or not self._begun or (self.graph.complete and not whole):
+            return
+        hashed = self._hashed(self.engine.counted())
+        if hashed is not None and hashed.missed > MOST_MISSED:
+            self.saver.drop()  # it does not get better by going on
+            return
+        try:
+            self.saver.save(self.engine, self.meter.seconds, searched=self.graph.complete)
+        except KeyboardInterrupt:  # the one before stays
+            self.graph.interrupted = True
+
     def _explore(self) -> None:
+        every = self.saver.every if self.saver is not None else SLICE
+        stopped = self.graph.start_erred or self.engine.counted().stopped
+        self._begun = self.saved is not None or not stopped
         while True:
-            ended = self.engine.run(SLICE)
+            if self.saver is not None and self.saver.due():
+                self.saver.save(self.engine, self.meter.seconds)
+            ended = self.engine.run(min(SLICE, every))
             now = self.engine.counted()
             match ended:
                 case Ended.DONE:
+                    self._look_at_hashes(now)
                     self.graph.complete = True
                     return
                 case Ended.OVERFLOW:
@@ -167,7 +221,10 @@ class Search:
                     raise Beyond("a step makes too many choices one after another")
                 case Ended.NO_ROOM | Ended.NO_MEMORY:
                     raise LimitReached(self._full(now.states))
+                case Ended.NO_DISK:
+                    raise LimitReached(self._disk_full(now.disk_full))
                 case Ended.TIME | Ended.STOPPED:
+                    self._look_at_hashes(now)
                     self.meter.tick("search", now.states, now.frontier, now.transitions, now.depth)
 
     def _full(self, states: int) -> str:
@@ -176,6 +233,18 @@ class Search:
         if states >= NONE - 64:
             return f"limit of {states} states"
         return f"memory limit of {show_bytes(self.options.memory or self.memory)}"
+
+    def _disk_full(self, error: int) -> str:
+        return f"no room left on {self.folder}" + ("" if error == ENOSPC else f" ({os.strerror(error)})")
+
+    def _hashed(self, now: Counted) -> Hashed | None:
+        bits = self.compiled.hash_bits
+        return Hashed(bits, now.compared) if bits else None
+
+    def _look_at_hashes(self, now: Counted) -> None:
+        hashed = self._hashed(now)
+        if hashed is not None and hashed.missed > MOST_MISSED:
+            raise LimitReached(f"limit of {MOST_MISSED:.0%} for the chance of a missed state")
 
     def _judge_the_rest(self) -> None:
         """Where the search ended early, what was found and not expanded is judged all the same."""
@@ -222,7 +291,8 @@ class Search:
             0.0,
             self.meter,
             engine="native",
-            unreduced=told_apart(self.system) if self.options.symmetry else (),
+            hashed=self._hashed(self.engine.counted()),
+            unreduced=told_apart(self.system) if self.options.symmetry and not self.options.hash_bits else (),
             visited={
                 t.place: {n for n in range(len(t.labels)) if _label(t.name, n) in answered} for t in self.system.threads
             },

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hmmspec.checker.native.canon import symmetry_heading, symmetry_text
 from hmmspec.checker.native.exprs import Exprs, FaultSite, Scope, comment
-from hmmspec.checker.native.graph import WholeRuns, whole_runs
+from hmmspec.checker.native.graph import WholeRuns, no_runs, whole_runs
 from hmmspec.checker.native.locks import lock_text
 from hmmspec.checker.native.refinement import refinement_text
 from hmmspec.checker.native.rules import Rules
@@ -17,7 +17,9 @@ from hmmspec.system import expr as E
 from hmmspec.system import system as core
 from hmmspec.system.layout import Layout, layout
 
-ENGINE = Path(__file__).with_name("engine.c")
+ENGINE, SPILL, COMPACT = (Path(__file__).with_name(name) for name in ("engine.c", "spill.c", "compact.c"))
+HASHES = 40, 64  # bits of a state's hash that are kept; tests also take fewer
+CHECKPOINT, SIMULATE = (Path(__file__).with_name(name) for name in ("checkpoint.c", "simulate.c"))
 
 
 @dataclass(frozen=True)
@@ -39,17 +41,28 @@ class Compiled:
     words: int
     runs: WholeRuns
     elements: int  # of locks
+    hash_bits: int
+
+    @property
+    def direct(self) -> bool:
+        """Whether a table can hold the states themselves."""
+        return self.words == 1 and self.layout.end < 64 and not self.hash_bits
 
 
 def generate(
     system: core.System,
     questions: dict[str, E.Expr] | None = None,
     symmetric: Sequence[str] = (),
+    hash_bits: int = 0,
+    simulated: bool = False,
 ) -> Compiled:
     """C for a System.
 
     questions: conditions of which only is asked whether any state fulfils them (the left sides of implications).
     symmetric: names of the symmetric types to reduce by.
+    hash_bits: how many bits of a hash the table keeps of each state (hash compaction); 0: the states themselves.  There
+    are no properties of whole runs then.
+    simulated: for random runs (simulate.c); there are none of them then either.
     Raises Limit for what does not fit 64-bit numbers or is not compiled.
     """
     plan = layout(system)
@@ -63,14 +76,15 @@ def generate(
     findings = _findings(system, rules)
     number = {name: i for i, name in enumerate(findings)}
     judged = ("deadlock", *(p.name for p in system.properties), *(["refines"] if system.refinement else []))
-    runs = whole_runs(system, exprs)
+    runs = whole_runs(system, exprs) if not hash_bits and not simulated else no_runs(system)
     refinement = refinement_text(system, exprs, plan.words)
     locks = lock_text(system, exprs, number.get("lock_cycle", 0))
     checks = _Checks(system, exprs, number, tuple(asked.values()), judged).text()
     expand = ["static void expand(Ctx *c, const St *s) {", *(f"  rule_{r.number}(c, s);" for r in system.rules), "}"]
     heading = [
         f"#define WORDS {plan.words}",
-        f"#define DIRECT {int(plan.words == 1 and plan.end < 64)}",
+        f"#define DIRECT {int(plan.words == 1 and plan.end < 64 and not hash_bits)}",
+        f"#define HASH_BITS {hash_bits}",
         f"#define N_RULES {len(system.rules)}",
         f"#define N_FINDINGS {len(findings)}",
         f"#define N_SEEN {len(asked) + len(judged)}",
@@ -87,7 +101,7 @@ def generate(
     text = "\n".join(
         [
             *heading,
-            ENGINE.read_text(encoding="utf-8"),
+            *(path.read_text(encoding="utf-8") for path in (ENGINE, SPILL, *([COMPACT] if hash_bits else ()))),
             symmetry,
             *values.text,
             *exprs.functions,
@@ -97,10 +111,14 @@ def generate(
             *locks.text,
             *refinement,
             runs.text,
+            CHECKPOINT.read_text(encoding="utf-8"),
+            *([SIMULATE.read_text(encoding="utf-8")] if simulated else ()),
             "",
         ]
     )
-    return Compiled(text, plan, findings, tuple(asked), judged, tuple(exprs.sites), plan.words, runs, locks.elements)
+    return Compiled(
+        text, plan, findings, tuple(asked), judged, tuple(exprs.sites), plan.words, runs, locks.elements, hash_bits
+    )
 
 
 def _findings(system: core.System, rules: Rules) -> tuple[str, ...]:
