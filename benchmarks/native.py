@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,11 +28,6 @@ from statistics import median
 
 from peers import SPIN_MODES, Rumur, Sample, Size, Spin
 from processes import Failed, TooLong, run
-
-try:
-    from matplotlib import pyplot
-except ImportError:
-    pyplot = None
 
 HERE = Path(__file__).resolve().parent
 SPEC = HERE / "pages.hmm"
@@ -267,25 +263,31 @@ def ratios(rows: list[Row]) -> list[str]:
     return out
 
 
-def plot(rows: list[Row], path: Path) -> None:
-    """States a second of each checker and mode, by size."""
-    shown = [r for r in rows if r.times]
-    groups = list(dict.fromkeys((r.size, r.stored) for r in shown))
-    names = list(dict.fromkeys((r.checker, r.mode, r.threads) for r in shown))
-    figure, axes = pyplot.subplots(figsize=(11, 5))
-    wide = 0.85 / len(names)
-    for k, name in enumerate(names):
-        bars = [(g, r.rate) for g, group in enumerate(groups) for r in shown
-                if (r.size, r.stored) == group and (r.checker, r.mode, r.threads) == name]  # fmt: skip
-        label = f"{name[0]} {name[1]}" + (f", {name[2]} threads" if name[2] > 1 else "")
-        axes.bar([g + k * wide for g, _ in bars], [rate for _, rate in bars], wide, label=label)
-    axes.set_yscale("log")
-    axes.set_ylabel("states a second, exploration alone")
-    axes.set_xticks([g + 0.4 for g in range(len(groups))], [f"{size} {stored}" for size, stored in groups])
-    axes.legend(fontsize="small", ncols=3)
-    axes.set_title("benchmarks/pages.hmm (pages, frames)")
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
+def whole_runs() -> str:
+    """`leads_to` and `recoverable` on more than 10^7 states, as a line; raises Failed."""
+    command = [
+        sys.executable,
+        "-m",
+        "hmmspec",
+        "check",
+        str(HERE / "pages_live.hmm"),
+        "-i",
+        "p52",
+        "--engine",
+        "native",
+    ]
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {"XDG_CACHE_HOME": cache, "PYTHONPATH": str(HERE.parent)}
+        taken = run([*command, "--json", "--quiet"], HERE.parent, None, environment)
+    document = json.loads(taken.output[taken.output.index("{") :])
+    found = document["instances"][0]
+    verdicts = ", ".join(
+        f"{v['property']} {v['verdict']}" for v in document["verdicts"] if v["kind"] in ("leads_to", "recoverable")
+    )
+    return (
+        f"- pages_live.hmm (5,2): {found['states']:,} states, {verdicts}: {taken.wall:.0f} s, {taken.cpu:.0f} s of the "
+        f"processor, {taken.peak / 1e6:.0f} MB"
+    )
 
 
 def plan(which: str) -> list[tuple[str, Size]]:
@@ -317,7 +319,8 @@ def main() -> int:
         rows += measure(stored, size, args.times, lambda: end - time.monotonic())
     wrong = disagreements(rows, sizes)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    text = "\n".join(["# pages.hmm: states and orbits", "", machine, "", table(rows), "", *ratios(rows), ""])
+    live = [whole_runs()] if args.sizes == "full" else []
+    text = "\n".join(["# pages.hmm: states and orbits", "", machine, "", table(rows), "", *ratios(rows), *live, ""])
     print(text)
     for line in wrong:
         print(f"DIFFERENT COUNTS, {line}")
@@ -328,10 +331,8 @@ def main() -> int:
     (args.output / "native.md").write_text(text, encoding="utf-8")
     document = {"machine": machine, "times": args.times, "rows": [asdict(r) for r in rows], "same_counts": not wrong}
     (args.output / "native.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    if pyplot is None:
-        print("matplotlib is not installed: no plot")
-    else:
-        plot(rows, args.output / "native.png")
+    # In a process of its own: what this one has in memory would count as its children's.
+    subprocess.run([sys.executable, str(HERE / "plot.py"), str(args.output / "native.json")], check=False)
     return 1 if wrong else 0
 
 

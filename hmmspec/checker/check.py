@@ -113,7 +113,7 @@ def judge_expectations(report: InstanceReport, expectation: Expectation, orbits:
     Where a limit or the user ended the search only what was violated is judged: the rest may still come.
     """
     wanted = expectation.violates or frozenset()
-    incomplete = bool(report.limit) or report.interrupted or report.simulation is not None
+    incomplete = bool(report.limit) or report.interrupted or report.simulation is not None or report.bounded is not None
     problems = list(report.problems)
     verdicts = tuple(replace(v, expected=_as_expected(v, wanted, incomplete)) for v in report.verdicts)
     if not incomplete:

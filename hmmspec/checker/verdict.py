@@ -158,6 +158,7 @@ class InstanceReport:
     problems: expectations that did not come true ('expected 133 states, found 140').
     remark: what must be known of how the engine ran ('' if nothing), as why another one did.
     hashed: of a search that kept hashes of states instead of states.
+    bounded: of a bounded search, the most steps of the runs that were looked at; then `states` is None.
     simulation: of random runs; then `states` is None, `transitions` the steps that were judged (those out of every
     state of the runs, as often as they were met) and `depth` the longest run.
     """
@@ -186,6 +187,7 @@ class InstanceReport:
     remark: str = ""
     simulation: Simulation | None = None
     hashed: Hashed | None = None
+    bounded: int | None = None
 
     @property
     def exit_code(self) -> int:

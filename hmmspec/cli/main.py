@@ -19,6 +19,7 @@ from hmmspec.diagnostics import InternalError, Limit, Severity, SpecError, did_y
 # Command -> what it does.  The module `hmmspec.cli.COMMAND` is imported only when it runs: `--help` stays quick.
 COMMANDS = {
     "check": "search every reachable state of each instance and judge every property",
+    "bmc": "look for violations in runs of up to so many steps, with Z3",
     "resume": "go on with a search from its checkpoint",
     "fmt": "write spec files in the one canonical layout",
     "show": "spell a spec out as plain guarded steps: what machines, threads and locks mean",

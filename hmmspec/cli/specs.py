@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 from hmmspec.cli.args import mistake
-from hmmspec.diagnostics import Diagnostic, Source, SpecError
+from hmmspec.diagnostics import Diagnostic, Source, Span, SpecError
 from hmmspec.lang.load import load
-from hmmspec.lang.parser import parse_expression
-from hmmspec.lang.syntax import Define, Expr, Ident, Instance, Spec
+from hmmspec.lang.syntax import Define, Expr, Ident, Instance, IntLit, Spec
 from hmmspec.report.saved import digest_of
 from hmmspec.system import expr as core
 from hmmspec.system.build import build_with_warnings
@@ -65,7 +66,7 @@ def load_system(path: str, instances: Sequence[str], overrides: Mapping[str, str
 
 def expression(loaded: Loaded, system: System, overrides: Mapping[str, str], text: str) -> core.Expr:
     """An expression over the state, as the spec's own names and types read it.  Raises SpecError."""
-    tree = parse_expression(Source("<command line>", text))
+    tree = _parsed(text)
     # As the body of one more define it is resolved and typed like everything else in the file.
     name = "value_" + "_" * max((len(d.name) for d in system.defines), default=0)
     define = Define(Ident(name), (), None, tree, span=tree.span)
@@ -85,12 +86,19 @@ def spec_digest(spec: Spec) -> str:
     return digest_of(texts)
 
 
+def _parsed(text: str) -> Expr:
+    """An expression on the command line."""
+    # Only where there is one, since this loads the parser generator.
+    found: Expr = import_module("hmmspec.lang.parser").parse_expression(Source("<command line>", text))
+    return found
+
+
 def _values(overrides: Mapping[str, str]) -> dict[str, Expr]:
     """The values of `-p` as the language reads them; a mistake in one points into `NAME=VALUE`."""
     out = {}
     for name, value in overrides.items():
         text = f"{name}={value}"
-        tree = parse_expression(Source("<command line>", value))
-        span = replace(tree.span, source=Source("<command line>", text), start=0, end=len(text))
+        tree: Expr = IntLit(int(value)) if re.fullmatch("0|[1-9][0-9]{0,8}", value) else _parsed(value)
+        span = Span(Source("<command line>", text), 0, len(text))
         out[name] = replace(tree, span=span)
     return out

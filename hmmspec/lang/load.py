@@ -17,8 +17,8 @@ from hmmspec.diagnostics import Diagnostic, Diagnostics, Note, Source, Span, Spe
 from hmmspec.lang import syntax
 from hmmspec.lang.depth import check_depth
 from hmmspec.lang.lexer import MAX_CHARACTERS
-from hmmspec.lang.parser import parse
 from hmmspec.lang.patch import apply_patches, clash
+from hmmspec.lang.trees import tree
 
 # A longer chain of imports is a mistake, and each link costs a few frames of Python's stack.
 MAX_CHAIN = 50
@@ -251,7 +251,7 @@ class _Loader:
         self.files.append(source.path)
         if key not in self.parsed:
             try:
-                self.parsed[key] = parse(source)
+                self.parsed[key] = tree(source)
             except SpecError as error:
                 self.diags.items.extend(error.diagnostics)
                 self.parsed[key] = None

@@ -67,6 +67,7 @@ def _instance(report: InstanceReport) -> dict[str, Json]:
         "unproved": list(report.unproved),
         "remark": report.remark,
         "hashed": _hashed(report),
+        "bounded": report.bounded,
         "assumes": [{"name": n, "text": t} for n, t in report.assumes],
         "coverage": [{"rule": c.rule, "fired": c.fired, "location": span_to_plain(c.span)} for c in report.coverage],
         "diagnostics": [diagnostic_to_plain(d) for d in report.warnings],

@@ -104,6 +104,8 @@ def _summary(reports: Sequence[InstanceReport], instances: int) -> tuple[str, st
     found = [v for r in reports for v in r.verdicts if v.status is Status.VIOLATED]
     where = plural(len(reports), "instance")
     how = "hashed states" if any(r.hashed is not None for r in reports) else "exhaustive"
+    if any(r.bounded is not None for r in reports):
+        how = "bounded"
     if found:
         told = f"as expected: {plural(len(found), 'violation')} found"
         return f"{told} in {where} ({how})", f"{told} ({how})", "good"
@@ -195,7 +197,7 @@ def _problems(report: InstanceReport, style: Style) -> list[str]:
 
 def _never(report: InstanceReport, style: Style) -> list[str]:
     never = [c.rule for c in report.coverage if c.fired == 0]
-    if not never or any(w.code in _NEVER_TAKEN for w in report.warnings):
+    if report.bounded is not None or not never or any(w.code in _NEVER_TAKEN for w in report.warnings):
         return []
     how = "" if report.exit_code != 3 and not report.interrupted and report.hashed is None else " so far"
     how = how if report.simulation is None else " in these runs"

@@ -45,6 +45,8 @@ def searched(report: InstanceReport) -> str:
     if report.simulation is not None:
         runs = plural(report.simulation.runs, "random run")
         return f"{runs} of up to {plural(report.simulation.depth, 'step')}"
+    if report.bounded is not None:
+        return f"all runs of up to {plural(report.bounded, 'step')}"
     if report.states is not None:
         return plural(report.states, "state")
     return plural(report.orbits or 0, unit(report))
@@ -70,6 +72,8 @@ def counts(report: InstanceReport) -> str:
     if report.simulation is not None:
         taken = plural(report.simulation.steps, "step")
         return f"{searched(report)}, {taken} taken, {report.transitions} judged, longest run {report.depth}"
+    if report.bounded is not None:
+        return searched(report)
     reduced = report.reduction and report.orbits is not None
     if reduced and report.states is not None:
         first = f"{plural(report.states, 'state')} in {plural(report.orbits or 0, unit(report))}"
@@ -132,6 +136,8 @@ def limit_text(report: InstanceReport) -> str:
         return f"limit --{option} {found[2]} reached"
     if report.simulation is not None and not report.limit:
         return plural(report.simulation.runs, "random run")
+    if report.bounded is not None and not report.limit:
+        return f"not all is shown by runs of up to {plural(report.bounded, 'step')}"
     if report.hashed is not None and not report.limit:
         return "not all is judged on hashed states"
     return report.limit or "search not complete"
@@ -167,6 +173,9 @@ def _incomplete(report: InstanceReport, verdict: Verdict) -> str:
             return "not judged by random runs (incomplete)"
         ended = f", {limit_text(report)}" if report.limit or report.interrupted else ""
         return f"{found} in {searched(report)}, {plural(report.simulation.steps, 'step')} taken{ended} (incomplete)"
+    if report.bounded is not None and not report.limit and not report.interrupted:
+        looked = verdict.kind == "reachable" or verdict.level is Level.BOUNDED
+        return f"{found} in {searched(report)} (incomplete)" if looked else "not judged by bounded search (incomplete)"
     return f"{found} in {searched(report)}, {limit_text(report)} (incomplete)"
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from hmmspec.diagnostics import Source, SpecError, render
+from hmmspec.lang import cache, trees
 from hmmspec.lang import load as loading
 from hmmspec.lang import syntax as s
 from hmmspec.lang.load import load, load_source, read_source
+from hmmspec.lang.parser import parse
 from hmmspec.lang.patch import name_of
 from hmmspec.lang.printer import print_declaration
 
@@ -354,3 +356,24 @@ def test_patched_refinement_still_refines(folder: Path) -> None:
 def test_text_in_memory(folder: Path) -> None:
     spec = load_source(Source(str(folder / "unsaved.hmm"), 'spec u\nimport "base.hmm";\n'))
     assert "walk" in names(spec)
+
+
+def test_trees_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was parsed before is not parsed again, and is the same tree; a damaged or foreign cache is no matter."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    text = "spec kept\nvar n: 0..3 = 0;\ntransition up when n < 3 { n += 1; }\n"
+    source = Source("kept.hmm", text)
+    first = trees.tree(source)
+    assert first == parse(source)
+    monkeypatch.setattr(trees, "import_module", lambda name: pytest.fail(f"{name} was loaded"))
+    again = trees.tree(Source("other.hmm", text))
+    assert again == first
+    assert {d.span.source.path for d in again.declarations} == {"other.hmm"}
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (kept,) = (tmp_path / "hmmspec/trees").iterdir()
+    for damage in (kept.read_bytes()[:-1] + b"x", b"", cache.hashlib.sha256(b"no tree").digest() + b"no tree"):
+        kept.write_bytes(damage)
+        assert trees.tree(source) == first
+    (tmp_path / "hmmspec/trees").chmod(0o777)
+    assert cache.read(kept) is None

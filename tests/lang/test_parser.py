@@ -73,7 +73,7 @@ def test_cached_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return {t.name for t in tables.parser_tables().terminals}
 
     first = terminals()
-    (kept,) = (tmp_path / "hmmspec").iterdir()
+    (kept,) = (tmp_path / "hmmspec/tables").iterdir()
     assert terminals() == first and len(made) == 1
     assert tree("spec t\nvar x: bool;") == s.File(
         s.Ident("t"), None, None, (s.VarDecl(s.Ident("x"), (), s.BoolType(), None),)

@@ -1,0 +1,1 @@
+"""The symbolic engine: a System as formulas, for Z3."""

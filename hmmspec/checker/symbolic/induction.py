@@ -1,0 +1,138 @@
+"""Is something kept by every step, in states with any number of identities?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import z3
+
+from hmmspec.checker.symbolic.finite import Elements, Model
+from hmmspec.checker.symbolic.formulas import FALSE, Formula
+from hmmspec.checker.symbolic.open_encoding import OpenEncoding
+from hmmspec.checker.symbolic.samples import Instances, Sizes
+from hmmspec.checker.symbolic.steps import Step
+from hmmspec.checker.symbolic.translate import Translation
+from hmmspec.system import expr as E
+from hmmspec.system.analyse import Analysis
+
+LARGEST = 3  # identities of each type in counterexamples
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something to keep: an expression over the state (`step`: over a step, that no step may break), or (`expr` None)
+    the finding `name`, that no step may end in."""
+
+    name: str
+    expr: E.Expr | None
+    step: bool = False
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A step out of a state in which all that is claimed holds, after which `claim` does not."""
+
+    claim: Claim
+    step: Step
+    sizes: Sizes
+    model: Model
+
+
+class Induction:
+    """Questions about one encoding.  seconds: for each."""
+
+    def __init__(self, encoding: OpenEncoding, instances: Instances, seconds: float = 5.0) -> None:
+        self.encoding, self.instances, self.seconds = encoding, instances, seconds
+        self.translation = Translation(encoding.f)
+        self.f = encoding.f
+        self._holds: dict[Claim, Formula] = {}
+        self._bad: dict[tuple[Claim, int], Formula] = {}
+        self._reads: dict[Claim, frozenset[str]] = {}
+        self._analysis = Analysis(encoding.system)
+        self.asked = 0
+        self.spent = 0.0
+
+    def holds(self, c: Claim) -> Formula:
+        """The claim in the state, without an error."""
+        if c not in self._holds:
+            assert c.expr is not None
+            found = self.encoding.before(c.expr)
+            self._holds[c] = self.f.both(found.holds, found.wrong ^ 1)
+        return self._holds[c]
+
+    def broken(self, c: Claim, step: Step) -> Formula:
+        """A step of this rule breaks the claim."""
+        key = c, step.rule.number
+        if key not in self._bad:
+            if c.expr is None:
+                self._bad[key] = self.f.any(x.condition for x in step.findings if x.name == c.name)
+            else:
+                found = self.encoding.across(c.expr, step) if c.step else self.encoding.after(c.expr, step)
+                self._bad[key] = self.f.both(step.enabled, self.f.both(found.holds, found.wrong ^ 1) ^ 1)
+        return self._bad[key]
+
+    def _untouched(self, c: Claim, step: Step) -> bool:
+        """Whether the claim is about nothing that the step changes."""
+        if c.expr is None or c.step:
+            return False
+        if c not in self._reads:
+            self._reads[c] = self._analysis.reads(c.expr)
+        state = self.encoding.state
+        return all(step.after[name] is state[name] for name in self._reads[c])
+
+    def start_breaks(self, c: Claim) -> bool | None:
+        """Whether the claim fails in some start state; None: not decided."""
+        if c.step or c.expr is None:
+            return False
+        return self.satisfiable([self.encoding.start(), self.holds(c) ^ 1])
+
+    def gaps(self, claims: Sequence[Claim], of: Iterable[Claim]) -> Iterator[Gap | tuple[Claim, Step]]:
+        """For each claim and rule: a smallest step that breaks it, or (not decided) claim and rule."""
+        known = [self.holds(c) for c in claims if not c.step and c.expr is not None]
+        for c in of:
+            for step in self.encoding.steps:
+                if self._untouched(c, step):
+                    continue
+                bad = self.broken(c, step)
+                if bad == FALSE:
+                    continue
+                answer = self.satisfiable([*known, bad])
+                if answer is False:
+                    continue
+                found = self.smallest(c, step, [*known, bad])
+                yield found if found is not None else (c, step)
+
+    def satisfiable(self, formulas: Sequence[Formula], sizes: Sizes | None = None) -> bool | None:
+        """Whether there is a state (and step) with all of this; None: not decided in time."""
+        answer, _ = self._check(formulas, sizes)
+        return answer
+
+    def _check(self, formulas: Sequence[Formula], sizes: Sizes | None) -> tuple[bool | None, Any]:
+        solver = z3.Solver()
+        solver.set("timeout", round(1000 * self.seconds))
+        elements = Elements(self.translation, sizes) if sizes is not None else None
+        for f in (self.encoding.axioms, *formulas):
+            solver.add(self.translation.term(f))
+        if elements is not None:
+            solver.add(*elements.constraints())
+        begin = time.monotonic()
+        answer = solver.check()
+        self.spent += time.monotonic() - begin
+        self.asked += 1
+        if answer == z3.sat:
+            model = None
+            if elements is not None:
+                model = Model(self.encoding, self.translation, elements, solver.model())
+            return True, model
+        return (False if answer == z3.unsat else None), None
+
+    def smallest(self, c: Claim, step: Step, formulas: Sequence[Formula]) -> Gap | None:
+        """The counterexample with the fewest identities."""
+        for sizes in self.instances.sizes(LARGEST):
+            answer, model = self._check(formulas, sizes)
+            if answer:
+                return Gap(c, step, sizes, model)
+        return None
