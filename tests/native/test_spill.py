@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import signal
 import subprocess
@@ -26,6 +25,7 @@ from hmmspec.diagnostics import Limit
 from hmmspec.lang.load import load
 from hmmspec.system.build import build_all
 from tests.checker.helpers import statuses, system_of, traces
+from tests.native.peak import peak_of
 from tests.native.test_agreement import exactly
 from tests.native.test_engine import GRID, pages
 from tests.native.test_hash import WIDE
@@ -136,11 +136,10 @@ def run(spec: str, folder: Path, *options: str) -> tuple[int, int, str]:
     out = folder / "out.txt"
     with out.open("w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT)
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        used = peak_of(process)
     text = out.read_text()
     out.unlink()
-    return process.returncode, used.ru_maxrss * 1024, text
+    return process.returncode, used, text
 
 
 def test_memory_holds_no_states(tmp_path: Path) -> None:
