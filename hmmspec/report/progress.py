@@ -8,7 +8,7 @@ from typing import TextIO
 
 from hmmspec.checker.verdict import Progress
 from hmmspec.report.style import WIDEST, style_for
-from hmmspec.report.words import seconds
+from hmmspec.report.words import plural, seconds
 
 _QUIET_FOR = 1.0  # a check that is over by then says nothing
 _TERMINAL_EVERY = 0.2
@@ -59,5 +59,7 @@ class ProgressLine:
         if p.phase == "random runs":
             steps = f"{p.transitions:,} steps, longest run {p.depth:,}"
             return f"{p.spec} {p.instance}: {p.states:,} random runs{rate}, {steps}, {seconds(p.seconds)}"
+        if p.phase.startswith("bounded"):
+            return f"{p.spec} {p.instance}: {p.phase}, runs of {plural(p.depth, 'step')}, {seconds(p.seconds)}"
         counts = f"{p.states:,} states, {p.frontier:,} to do, depth {p.depth}{rate}"
         return f"{p.spec} {p.instance}: {p.phase}: {counts}, {seconds(p.seconds)}"

@@ -164,7 +164,7 @@ class Bounded:
     def _ask(self, unrolling: Unrolling, condition: int, steps: int, name: str) -> bool:
         while True:
             answer = unrolling.found(condition, steps, SLICE)
-            self.meter.tick(f"{name}, runs of {steps} steps", self.runs.stored, 0, 0, steps)
+            self.meter.tick(f"bounded search for {name}", self.runs.stored, 0, 0, steps)
             if answer is not None:
                 return answer
 
