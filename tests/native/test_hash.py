@@ -13,8 +13,8 @@ from jsonschema import Draft202012Validator
 
 from hmmspec.checker.check import check
 from hmmspec.checker.native import search
+from hmmspec.checker.native.bindings import Ended, Engine
 from hmmspec.checker.native.engine import c_text, check_auto, check_native, load_library
-from hmmspec.checker.native.library import Ended, Engine
 from hmmspec.checker.native.packing import Packing
 from hmmspec.checker.options import CheckOptions
 from hmmspec.checker.verdict import InstanceReport, Level, Status

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hmmspec.checker.check import check, finished
+from hmmspec.checker.native.bindings import Library
 from hmmspec.checker.native.checkpoint import Saved
 from hmmspec.checker.native.compile import CannotCompile, TooSlow, build, compiler
 from hmmspec.checker.native.extras import judges, missing
-from hmmspec.checker.native.library import Library
 from hmmspec.checker.native.orbits import reduced_types
 from hmmspec.checker.native.saving import Past, Saver, compare
 from hmmspec.checker.native.search import Beyond, Search, questions

@@ -7,8 +7,8 @@ import ctypes
 from hmmspec.checker.explicit.engine import Explored
 from hmmspec.checker.explicit.findings import Finding
 from hmmspec.checker.explicit.locks import LockOrder
+from hmmspec.checker.native.bindings import NONE
 from hmmspec.checker.native.graph import GraphCalls
-from hmmspec.checker.native.library import NONE
 from hmmspec.checker.native.search import Search
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from hmmspec.checker.explicit.engine import told_apart
 from hmmspec.checker.explicit.symmetry import Renaming, Symmetry
-from hmmspec.checker.native.library import Library
+from hmmspec.checker.native.bindings import Library
 from hmmspec.checker.native.packing import Packing
 from hmmspec.checker.options import CheckOptions
 from hmmspec.system.run import State

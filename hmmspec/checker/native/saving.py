@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 
 from hmmspec.checker.explicit.limits import Meter, show_bytes
+from hmmspec.checker.native.bindings import Engine
 from hmmspec.checker.native.checkpoint import Foreign, Header, Saved, Unusable, remove_temporaries, write
 from hmmspec.checker.native.identity import difference, parts, text_digest
-from hmmspec.checker.native.library import Engine
 from hmmspec.checker.native.soundness import checks, used_bits
 from hmmspec.checker.native.unit import Compiled
 from hmmspec.checker.options import CheckOptions, Checkpoints

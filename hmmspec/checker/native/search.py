@@ -14,8 +14,8 @@ from hmmspec.checker.explicit.findings import Finding, Findings
 from hmmspec.checker.explicit.limits import LimitReached, Limits, Meter, resident_bytes, show_bytes
 from hmmspec.checker.explicit.search import Graph, start_error
 from hmmspec.checker.explicit.vacuity import antecedents
+from hmmspec.checker.native.bindings import NONE, Counted, Ended, Engine, Library
 from hmmspec.checker.native.checkpoint import Saved
-from hmmspec.checker.native.library import NONE, Counted, Ended, Engine, Library
 from hmmspec.checker.native.orbits import NativeSymmetry, reduced_types
 from hmmspec.checker.native.packing import Packing, Stored
 from hmmspec.checker.native.replay import Replay, judge_starts, length

@@ -10,9 +10,9 @@ from dataclasses import replace
 from hmmspec.checker.explicit.chance import Chance
 from hmmspec.checker.explicit.limits import LimitReached, Limits, Meter
 from hmmspec.checker.explicit.simulation import PHASE, Beginning, Outcome, Shown, Walked, kept, simulate_here, wanted
+from hmmspec.checker.native.bindings import Ended, Library
 from hmmspec.checker.native.compile import CannotCompile, compiler
 from hmmspec.checker.native.engine import Unable, instead, load_library, write_c
-from hmmspec.checker.native.library import Ended, Library
 from hmmspec.checker.native.packing import Packing
 from hmmspec.checker.native.search import SLICE, cores
 from hmmspec.checker.native.unit import Compiled, generate
