@@ -285,4 +285,6 @@ CODES: dict[str, str] = {
     "HMM097": "define or procedure never used",
     "HMM100": "not a usable checkpoint",
     "HMM101": "checkpoint of something else",
+    "HMM102": "not a usable certificate",
+    "HMM103": "solver not installed",
 }

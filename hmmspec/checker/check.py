@@ -11,7 +11,7 @@ from hmmspec.checker.explicit.symmetry import Symmetry
 from hmmspec.checker.explicit.vacuity import nothing_to_check, warnings
 from hmmspec.checker.explicit.verdicts import Judge
 from hmmspec.checker.options import CheckOptions
-from hmmspec.checker.verdict import Coverage, InstanceReport, Progress, Status, Verdict
+from hmmspec.checker.verdict import Coverage, InstanceReport, Level, Progress, Status, Verdict
 from hmmspec.diagnostics import Diagnostic, InternalError
 from hmmspec.system.system import Expectation, System
 from hmmspec.system.types import show_value
@@ -110,7 +110,7 @@ def judge_expectations(report: InstanceReport, expectation: Expectation, orbits:
     """The report with `expected` of each verdict and `problems` as the file's `expect` lines demand.
 
     orbits: how many there are under all symmetric types, if known; else an expected number of orbits is not judged.
-    Where a limit or the user ended the search only what was violated is judged: the rest may still come.
+    Where a limit or the user ended the search only what was violated is judged, or proved: the rest may still come.
     """
     wanted = expectation.violates or frozenset()
     incomplete = bool(report.limit) or report.interrupted or report.simulation is not None or report.bounded is not None
@@ -128,6 +128,9 @@ def judge_expectations(report: InstanceReport, expectation: Expectation, orbits:
             problems.append(f"expected {expectation.states} states, {found}")
         if expectation.orbits is not None and orbits is not None and expectation.orbits != orbits:
             problems.append(f"expected {expectation.orbits} orbits, found {orbits}")
+    else:
+        proved = {v.property for v in verdicts if v.status is Status.HOLDS and v.level is Level.INDUCTIVE}
+        problems += [f"expected {name} to be violated, but it is not" for name in sorted(wanted & proved)]
     return replace(report, verdicts=verdicts, problems=tuple(problems))
 
 
@@ -136,6 +139,6 @@ def _as_expected(v: Verdict, wanted: frozenset[str], incomplete: bool) -> bool:
         case Status.VIOLATED:
             return v.property in wanted
         case Status.HOLDS:
-            return incomplete or v.property not in wanted
+            return (incomplete and v.level is not Level.INDUCTIVE) or v.property not in wanted
         case _:
             return True

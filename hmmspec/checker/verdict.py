@@ -92,6 +92,34 @@ class Trace:
 
 
 @dataclass(frozen=True)
+class Proof:
+    """How a property was proved, or what stands in the way.
+
+    every: the types of which it holds for any number of identities, () where it is of the instance alone; fixed: the
+    params that keep their value, as shown; lemmas: invariants that were found and that the proof needs, in hmm syntax;
+    uses: other properties of the spec that it needs; left_out: conjuncts of guards that were left out, since they
+    count (`step: conjunct`); depth: steps of the induction (k of k-induction); method: 'induction', 'k-induction' or
+    'pdr'.
+    sizes: the params without a value here, as the trace has them (of a violation, or of `gap`): `PAGES = 2`.
+    gap: not proved: the smallest counterexample to induction, a run of one step out of a state that nothing known
+    excludes; blocked_by: conjuncts, in hmm syntax, each of which would exclude that state, and of which nobody knows
+    whether they hold; reason: why it was not proved, or was refused.
+    """
+
+    every: tuple[str, ...] = ()
+    fixed: tuple[tuple[str, str], ...] = ()
+    lemmas: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    depth: int = 1
+    method: str = "induction"
+    sizes: tuple[tuple[str, str], ...] = ()
+    gap: Trace | None = None
+    blocked_by: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Verdict:
     """One property of one instance.
 
@@ -111,6 +139,7 @@ class Verdict:
     remark: str = ""
     span: Span | None = field(default=None, compare=False)
     witness: Trace | None = None  # for a reachable that holds: a run that gets there
+    proof: Proof | None = None  # from `prove`: of what was proved, or was tried
 
 
 @dataclass(frozen=True)
@@ -159,6 +188,9 @@ class InstanceReport:
     remark: what must be known of how the engine ran ('' if nothing), as why another one did.
     hashed: of a search that kept hashes of states instead of states.
     bounded: of a bounded search, the most steps of the runs that were looked at; then `states` is None.
+    every: of proofs, the types of which there is any number (() for the instance as it is), and None of a search. Then
+    `params` are those that keep their value, `covers` all instances with these values (`instance` is the first),
+    `states` is None; certificate: the folder in which the proof is written, '' for none.
     simulation: of random runs; then `states` is None, `transitions` the steps that were judged (those out of every
     state of the runs, as often as they were met) and `depth` the longest run.
     """
@@ -183,11 +215,14 @@ class InstanceReport:
     limit: str = ""
     interrupted: bool = False
     problems: tuple[str, ...] = ()
-    unproved: tuple[str, ...] = ()  # prove clauses that no engine of this run looked at
+    unproved: tuple[str, ...] = ()  # prove clauses that this run does not look at
     remark: str = ""
     simulation: Simulation | None = None
     hashed: Hashed | None = None
     bounded: int | None = None
+    every: tuple[str, ...] | None = None
+    covers: tuple[str, ...] = ()
+    certificate: str = ""
 
     @property
     def exit_code(self) -> int:

@@ -125,9 +125,12 @@ def add_cadence(group: argparse._ArgumentGroup) -> None:
 def check_store(args: argparse.Namespace) -> None:
     """Whether `--hash` and `--spill` fit the other options.  Raises SpecError."""
     for option in ("hash", "spill"):
-        if getattr(args, option) and args.engine == "python":
-            told = f"--{option} is an option of the native engine: the Python engine keeps whole states in memory"
-            raise mistake("HMM089", told, "leave out '--engine python'")
+        if getattr(args, option) and args.engine not in ("auto", "native"):
+            why = "the Python engine keeps whole states in memory"
+            if args.engine != "python":
+                why = f"the engine '{args.engine}' does not take it"
+            told = f"--{option} is an option of the native engine: {why}"
+            raise mistake("HMM089", told, f"leave out '--engine {args.engine}'")
 
 
 def params(texts: Sequence[str]) -> dict[str, str]:

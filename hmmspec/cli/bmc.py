@@ -10,9 +10,10 @@ from hmmspec.checker.options import CheckOptions
 from hmmspec.checker.symbolic.bounded import check_bounded
 from hmmspec.checker.verdict import InstanceReport, Progress
 from hmmspec.cli.args import Parser, add_instance_options, count, duration, params, size
-from hmmspec.cli.check import Work, add_output_options, carry_out
 from hmmspec.cli.limits import default_memory
+from hmmspec.cli.output import add_output_options
 from hmmspec.cli.specs import load_all
+from hmmspec.cli.work import Work, carry_out
 from hmmspec.system.system import System
 
 DEPTH = 20
@@ -52,4 +53,5 @@ def _work(args: argparse.Namespace) -> Work:
     def search(system: System, options: CheckOptions, progress: Callable[[Progress], None] | None) -> InstanceReport:
         return check_bounded(system, args.depth, options, progress)
 
-    return Work(load_all(args.specs, args.instances, overrides), search, options, overrides)
+    specs = load_all(args.specs, args.instances, overrides)
+    return Work(specs, search, options, overrides, unproved=not args.no_prove)

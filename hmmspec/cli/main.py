@@ -20,6 +20,8 @@ from hmmspec.diagnostics import InternalError, Limit, Severity, SpecError, did_y
 COMMANDS = {
     "check": "search every reachable state of each instance and judge every property",
     "bmc": "look for violations in runs of up to so many steps, with Z3",
+    "prove": "prove properties for every number of pages, with Z3",
+    "recheck": "check a written proof once more, with Z3 and cvc5",
     "resume": "go on with a search from its checkpoint",
     "fmt": "write spec files in the one canonical layout",
     "show": "spell a spec out as plain guarded steps: what machines, threads and locks mean",

@@ -12,10 +12,10 @@ from hmmspec.cli.args import Parser, params
 from hmmspec.cli.follow import Followed, follow
 from hmmspec.cli.specs import load_one
 from hmmspec.cli.traces import read_trace
+from hmmspec.report.phrases import plural
 from hmmspec.report.saved import SavedTrace
 from hmmspec.report.style import style_for
 from hmmspec.report.trace_text import TraceOptions, trace_lines
-from hmmspec.report.words import plural
 from hmmspec.system.faults import SpecFault
 from hmmspec.system.run import Interpreter
 from hmmspec.system.system import Invariant, StepProperty

@@ -15,12 +15,14 @@ from hmmspec.checker.options import CheckOptions, Checkpoints
 from hmmspec.checker.verdict import InstanceReport, Progress
 from hmmspec.cli.about import version
 from hmmspec.cli.args import Parser, add_cadence, add_limit_options, count, mistake, params
-from hmmspec.cli.check import Work, add_output_options, carry_out
+from hmmspec.cli.check import proofs_of
 from hmmspec.cli.files import check_writable
 from hmmspec.cli.limits import default_memory
+from hmmspec.cli.output import add_output_options
 from hmmspec.cli.specs import load_one
+from hmmspec.cli.work import Work, carry_out
 from hmmspec.diagnostics import SpecError
-from hmmspec.report.words import plural, seconds
+from hmmspec.report.phrases import plural, seconds
 from hmmspec.system.system import System
 
 
@@ -90,7 +92,8 @@ def _work_on(saved: Saved, args: argparse.Namespace) -> Work:
     )
     if not args.quiet:
         print(_going_on(header), file=sys.stderr)
-    return Work([loaded], partial(_resumed, saved), options, overrides)
+    proofs = proofs_of([loaded], args, expectations=not overrides)
+    return Work([loaded], partial(_resumed, saved), options, overrides, proofs)
 
 
 def _resumed(

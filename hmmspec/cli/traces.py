@@ -21,8 +21,8 @@ def save_traces(folder: Path, report: InstanceReport, digest: str, overrides: Ma
             spec=report.spec,
             path=report.path,
             instance=report.instance,
-            params=report.params,
-            overrides=overrides,
+            params=(*report.params, *_sizes(verdict)),
+            overrides={**overrides, **dict(_sizes(verdict))},
             property=verdict.property,
             text=verdict.text,
             seed=report.seed,
@@ -56,9 +56,15 @@ def read_trace(path: str) -> SavedTrace:
         raise mistake("HMM086", f"'{path}' is not a usable saved trace: {error}", fix) from None
 
 
+def _sizes(verdict: Verdict) -> tuple[tuple[str, str], ...]:
+    """The params that a proof has no value for, as the trace has them."""
+    return verdict.proof.sizes if verdict.proof is not None else ()
+
+
 def _found(report: InstanceReport) -> Iterator[tuple[str, Verdict, Trace]]:
     for verdict in report.verdicts:
         traces = [t for t in (verdict.trace, *verdict.others) if t is not None]
         for number, trace in enumerate(traces, 1):
-            name = file_name(report.spec, report.instance, verdict.property)
+            every = ("for_every", *report.every) if report.every else ()
+            name = file_name(report.spec, report.instance, *every, verdict.property)
             yield name if number == 1 else f"{name}-{number}", verdict, trace

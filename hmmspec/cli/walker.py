@@ -20,10 +20,10 @@ from hmmspec.cli.specs import Loaded, expression
 from hmmspec.cli.traces import read_trace
 from hmmspec.cli.why import why
 from hmmspec.diagnostics import SpecError, did_you_mean
+from hmmspec.report.phrases import plural
 from hmmspec.report.saved import SavedTrace, saved_to_json
 from hmmspec.report.style import Style
 from hmmspec.report.trace_text import TraceOptions, state_groups, step_title, trace_lines
-from hmmspec.report.words import plural
 from hmmspec.system.faults import Fault, SpecFault
 from hmmspec.system.run import Interpreter, State
 from hmmspec.system.system import Invariant, StepProperty

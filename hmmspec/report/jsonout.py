@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from importlib.resources import files
 
-from hmmspec.checker.verdict import InstanceReport, Status, Verdict
+from hmmspec.checker.verdict import InstanceReport, Proof, Status, Verdict
 from hmmspec.diagnostics import Diagnostic
 from hmmspec.report.plain import Json, diagnostic_to_plain, span_to_plain, trace_to_plain
 from hmmspec.report.words import remarks, sentence
@@ -68,6 +68,9 @@ def _instance(report: InstanceReport) -> dict[str, Json]:
         "remark": report.remark,
         "hashed": _hashed(report),
         "bounded": report.bounded,
+        "every": None if report.every is None else list(report.every),
+        "covers": list(report.covers),
+        "certificate": report.certificate or None,
         "assumes": [{"name": n, "text": t} for n, t in report.assumes],
         "coverage": [{"rule": c.rule, "fired": c.fired, "location": span_to_plain(c.span)} for c in report.coverage],
         "diagnostics": [diagnostic_to_plain(d) for d in report.warnings],
@@ -95,6 +98,23 @@ def _verdict(report: InstanceReport, v: Verdict) -> dict[str, Json]:
         "trace": None if v.trace is None else trace_to_plain(v.trace),
         "further_traces": [trace_to_plain(t) for t in v.others],
         "witness": None if v.witness is None or v.status is not Status.HOLDS else trace_to_plain(v.witness),
+        "proof": None if v.proof is None else _proof(v.proof),
+    }
+
+
+def _proof(p: Proof) -> Json:
+    return {
+        "every": list(p.every),
+        "fixed": dict(p.fixed),
+        "method": p.method,
+        "depth": p.depth,
+        "invariants": list(p.lemmas),
+        "uses": list(p.uses),
+        "left_out": list(p.left_out),
+        "sizes": dict(p.sizes),
+        "reason": p.reason,
+        "gap": None if p.gap is None else trace_to_plain(p.gap),
+        "blocked_by": list(p.blocked_by),
     }
 
 

@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from hmmspec.checker.verdict import InstanceReport, Status, Verdict
 from hmmspec.diagnostics import Diagnostic, render
+from hmmspec.report.proof_words import subject
 from hmmspec.report.style import PLAIN
 from hmmspec.report.trace_text import TraceOptions, trace_lines
 from hmmspec.report.words import limit_text, remarks, sentence
@@ -31,7 +32,8 @@ def junit_xml(reports: Sequence[InstanceReport], diagnostics: Sequence[Diagnosti
 
 
 def _suite(root: Element, report: InstanceReport) -> None:
-    suite = SubElement(root, "testsuite", name=f"{report.path} {report.instance}")
+    name = report.instance if report.every is None else f"proofs for {subject(report)}, {report.instance}"
+    suite = SubElement(root, "testsuite", name=f"{report.path} {name}")
     suite.set("time", f"{report.wall_seconds:.3f}")
     properties = SubElement(suite, "properties")
     for name, value in (*report.params, ("engine", report.engine), ("seed", str(report.seed))):
@@ -41,7 +43,7 @@ def _suite(root: Element, report: InstanceReport) -> None:
     for number, problem in enumerate(report.problems, 1):
         case = SubElement(suite, "testcase", classname=_class(report), name=f"expectation {number}")
         SubElement(case, "failure", type="expectation", message=_clean(problem)).text = _clean(problem)
-    if report.exit_code in {3, 130}:
+    if report.exit_code in {3, 130} and report.every is None:  # each property that is not proved is an error itself
         case = SubElement(suite, "testcase", classname=_class(report), name="search is complete")
         told = limit_text(report)
         SubElement(case, "error", type="incomplete", message=_clean(told))
@@ -60,13 +62,16 @@ def _case(suite: Element, report: InstanceReport, verdict: Verdict) -> None:
             lines = trace_lines(verdict.trace, PLAIN, TraceOptions(path=report.path))
             failure.text = _clean("\n".join([verdict.text, *lines, ""]))
     elif verdict.status is Status.UNKNOWN:
-        SubElement(case, "error", type="incomplete", message=told)
+        error = SubElement(case, "error", type="incomplete", message=told)
+        if verdict.proof is not None and verdict.proof.reason:
+            error.text = _clean(verdict.proof.reason)
     else:
         SubElement(case, "system-out").text = told
 
 
 def _class(report: InstanceReport) -> str:
-    return f"{report.spec}.{report.instance}"
+    how = "" if report.every is None else f".proof {' '.join(report.every)}".rstrip()
+    return f"{report.spec}.{report.instance}{how}"
 
 
 def _clean(text: str) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TextIO
 
 from hmmspec.checker.verdict import Progress
+from hmmspec.report.phrases import plural, seconds
 from hmmspec.report.style import WIDEST, style_for
-from hmmspec.report.words import plural, seconds
 
 _QUIET_FOR = 1.0  # a check that is over by then says nothing
 _TERMINAL_EVERY = 0.2
@@ -31,7 +31,9 @@ class ProgressLine:
         now = self._clock()
         if self._last is None:
             # The first call starts the clock, so that a short search on a slow machine stays silent too.
-            self._last = now - progress.seconds - (_FILE_EVERY - _QUIET_FOR if not self._terminal else 0)
+            # Proofs take a few seconds each: in a log only what takes longer is worth a line.
+            early = not self._terminal and not progress.phase.startswith("proof")
+            self._last = now - progress.seconds - (_FILE_EVERY - _QUIET_FOR if early else 0)
         wait = _FILE_EVERY if not self._terminal else _TERMINAL_EVERY if self._shown else _QUIET_FOR
         if now - self._last < wait:
             return
@@ -61,5 +63,7 @@ class ProgressLine:
             return f"{p.spec} {p.instance}: {p.states:,} random runs{rate}, {steps}, {seconds(p.seconds)}"
         if p.phase.startswith("bounded"):
             return f"{p.spec} {p.instance}: {p.phase}, runs of {plural(p.depth, 'step')}, {seconds(p.seconds)}"
+        if p.phase.startswith("proof"):
+            return f"{p.spec}, {p.instance}: {p.phase}, {seconds(p.seconds)}"
         counts = f"{p.states:,} states, {p.frontier:,} to do, depth {p.depth}{rate}"
         return f"{p.spec} {p.instance}: {p.phase}: {counts}, {seconds(p.seconds)}"

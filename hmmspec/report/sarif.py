@@ -11,7 +11,7 @@ from hmmspec.diagnostics import CODES, Diagnostic, Severity, Span
 from hmmspec.report.jsonout import Run
 from hmmspec.report.plain import Json, in_file
 from hmmspec.report.trace_text import state_text, step_title
-from hmmspec.report.words import limit_text, remarks, sentence
+from hmmspec.report.words import limit_text, place, remarks, sentence
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
@@ -20,9 +20,9 @@ def run_to_sarif(run: Run) -> str:
     """The log, ending in a newline: what is not as expected, what is incomplete, and every diagnostic."""
     results = [_diagnostic(d) for d in (*run.diagnostics, *(w for r in run.reports for w in r.warnings))]
     for report in run.reports:
-        results += [_violation(report, v) for v in report.verdicts if _worth(v)]
+        results += [_violation(report, v) for v in report.verdicts if _worth(report, v)]
         results += [_remark(report, "expectation", "error", problem) for problem in report.problems]
-        if report.exit_code in {3, 130}:
+        if report.exit_code in {3, 130} and report.every is None:
             why = f"instance {report.instance}: {limit_text(report)} (incomplete)"
             results.append(_remark(report, "incomplete", "warning", why))
     used = {str(r["ruleId"]): r for r in results}
@@ -46,7 +46,9 @@ def run_to_sarif(run: Run) -> str:
     return json.dumps(log, indent=2, ensure_ascii=False) + "\n"
 
 
-def _worth(verdict: Verdict) -> bool:
+def _worth(report: InstanceReport, verdict: Verdict) -> bool:
+    if verdict.status is Status.UNKNOWN:
+        return report.every is not None  # of a search it is one result for all
     return verdict.status is Status.WARNING or (verdict.status is Status.VIOLATED and not verdict.expected)
 
 
@@ -73,9 +75,11 @@ def _diagnostic(d: Diagnostic) -> dict[str, Json]:
 
 
 def _violation(report: InstanceReport, v: Verdict) -> dict[str, Json]:
-    told = f"{v.property} in instance {report.instance}: {sentence(report, v)}"
+    told = f"{v.property} {place(report, v)}: {sentence(report, v)}"
     if v.text:
         told = f"{told}. {v.text}"
+    if v.proof is not None and v.proof.reason:
+        told = f"{told}. {v.proof.reason}"
     if extra := remarks(v):
         told = f"{told} ({extra})"
     result: dict[str, Json] = {
@@ -83,7 +87,9 @@ def _violation(report: InstanceReport, v: Verdict) -> dict[str, Json]:
         "level": "error" if v.status is Status.VIOLATED else "warning",
         "message": {"text": told},
         "locations": _places(v.span, report.path),
-        "partialFingerprints": {"property": f"{report.spec}/{report.instance}/{v.property}"},
+        "partialFingerprints": {
+            "property": "/".join((report.spec, report.instance, *(report.every or ()), v.property))
+        },
     }
     flows: list[Json] = [_flow(report, t) for t in (v.trace, *v.others) if t is not None]
     if flows:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hmmspec.checker.verdict import InstanceReport, Status, Trace, Verdict
+from hmmspec.checker.verdict import InstanceReport, Level, Status, Trace, Verdict
 from hmmspec.diagnostics import Diagnostic, render
+from hmmspec.report.phrases import listed, plural, seconds, steps_of
+from hmmspec.report.proof_text import means_lines, proof_setting, unproved_lines
+from hmmspec.report.proof_words import in_short, settings, subject, unproved
 from hmmspec.report.style import Style, Tone
 from hmmspec.report.trace_text import TraceOptions, trace_lines
 from hmmspec.report.words import (
@@ -15,12 +18,9 @@ from hmmspec.report.words import (
     hashes,
     is_quiet_finding,
     limit_text,
-    listed,
-    plural,
+    place,
     remarks,
-    seconds,
     sentence,
-    steps_of,
     unit,
 )
 
@@ -37,13 +37,14 @@ class TextOptions:
     """What to show besides verdicts and the traces of unexpected violations.
 
     traces: those of expected violations and of warnings too; witness: runs that reach each `reachable`; coverage: how
-    often each step fired; full_states: whole states in traces.
+    often each step fired; full_states: whole states in traces; means: of proofs, the invariants that they need.
     """
 
     traces: bool = False
     witness: bool = False
     coverage: bool = False
     full_states: bool = False
+    means: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ def report_text(report: InstanceReport, style: Style, options: TextOptions) -> s
     """One instance, ending in a newline."""
     lines = _head(report, style)
     lines += _verdicts(report, style)
+    if options.means:
+        lines += means_lines(report, style)
     lines += _problems(report, style)
     lines += _never(report, style)
     if options.coverage:
@@ -64,6 +67,7 @@ def report_text(report: InstanceReport, style: Style, options: TextOptions) -> s
         lines += ["", *_warning(warning, style)]
     for verdict in report.verdicts:
         lines += _traces(report, verdict, style, options)
+    lines += unproved_lines(report, style, full_states=options.full_states)
     return "\n".join(lines) + "\n"
 
 
@@ -85,7 +89,7 @@ def _summary(reports: Sequence[InstanceReport], instances: int) -> tuple[str, st
     for r in reports:
         for v in r.verdicts:
             if v.status is Status.VIOLATED and not v.expected:
-                wrong.setdefault(v.property, []).append(r.instance)
+                wrong.setdefault(v.property, []).append(_found_in(r, v))
     if wrong:
         names = listed([f"{name} ({listed(where)})" for name, where in wrong.items()])
         return f"VIOLATED: {names}", f"VIOLATED: {plural(len(wrong), 'property', 'properties')}", "bad"
@@ -96,31 +100,70 @@ def _summary(reports: Sequence[InstanceReport], instances: int) -> tuple[str, st
         return "not checked (interrupted)", "not checked (interrupted)", "warn"
     if len(reports) < instances or any(r.interrupted for r in reports):
         return "INTERRUPTED: no violation found so far", "INTERRUPTED", "warn"
-    partial = [r for r in reports if r.exit_code]
-    if partial:
-        names = listed([f"{r.instance}, {limit_text(r)}" for r in partial], 2)
-        return f"INCOMPLETE: {names}", f"INCOMPLETE: {len(partial)} of {plural(len(reports), 'instance')}", "warn"
-    judged = {v.property for r in reports for v in r.verdicts if not is_quiet_finding(v)}
-    found = [v for r in reports for v in r.verdicts if v.status is Status.VIOLATED]
-    where = plural(len(reports), "instance")
+    if any(r.exit_code for r in reports):
+        return (*_incomplete(reports), "warn")
+    return (*_success(reports), "good")
+
+
+def _success(reports: Sequence[InstanceReport]) -> tuple[str, str]:
+    """What was shown where all is as expected, and the same shorter."""
+    searched, proofs = [r for r in reports if r.every is None], [r for r in reports if r.every is not None]
+    found = [v for r in searched or proofs for v in r.verdicts if v.status is Status.VIOLATED]
+    judged = {v.property for r in searched for v in r.verdicts if not is_quiet_finding(v)}
+    proved = {v.property for r in proofs for v in r.verdicts if v.status is Status.HOLDS}
     how = "hashed states" if any(r.hashed is not None for r in reports) else "exhaustive"
     if any(r.bounded is not None for r in reports):
-        how = "bounded"
+        how = "inductive" if any(v.level is Level.INDUCTIVE for r in searched for v in r.verdicts) else "bounded"
+    where = f" in {plural(len(searched), 'instance')}" if searched else ""
+    claim = f" ({how})" if searched else ""
+    parts, short = [], []
     if found:
-        told = f"as expected: {plural(len(found), 'violation')} found"
-        return f"{told} in {where} ({how})", f"{told} ({how})", "good"
-    told = f"ok: {plural(len(judged), 'property', 'properties')} in {where} ({how})"
-    return told, told, "good"
+        parts.append(f"as expected: {plural(len(found), 'violation')} found{where}{claim}")
+        short.append(f"as expected: {plural(len(found), 'violation')} found{claim}")
+    elif searched:
+        parts.append(f"ok: {plural(len(judged), 'property', 'properties')}{where}{claim}")
+        short.append(parts[0])
+    if proved:
+        many = str(len(proved)) if parts else f"ok: {plural(len(proved), 'property', 'properties')}"
+        which = list(dict.fromkeys(in_short(r) for r in proofs))
+        parts.append(f"{many} proved for {which[0]}" if len(which) == 1 else f"{many} proved")
+        short.append(f"{many} proved")
+    return ", ".join(parts), ", ".join(short)
+
+
+def _incomplete(reports: Sequence[InstanceReport]) -> tuple[str, str]:
+    """What is not shown, and the same shorter."""
+    searches, proofs = [r for r in reports if r.every is None], [r for r in reports if r.every is not None]
+    partial = [r for r in searches if r.exit_code]
+    parts, short = [], []
+    if partial:
+        parts.append(listed([f"{r.instance}, {limit_text(r)}" for r in partial], 2))
+        short.append(f"{len(partial)} of {plural(len(searches), 'instance')}")
+    if any(r.exit_code for r in proofs):
+        short.append(unproved(*proofs))
+        which = list(dict.fromkeys(in_short(r) for r in proofs if r.exit_code))
+        parts.append(f"{short[-1]} for {which[0]}" if len(which) == 1 else short[-1])
+    return f"INCOMPLETE: {', '.join(parts)}", f"INCOMPLETE: {', '.join(short)}"
+
+
+def _found_in(report: InstanceReport, verdict: Verdict) -> str:
+    if verdict.proof is not None and verdict.proof.sizes:
+        return settings(verdict.proof.sizes)
+    return report.instance
 
 
 def _head(report: InstanceReport, style: Style) -> list[str]:
-    lines = [style.paint(line, "strong") for line in style.wrap(f"{report.path}: instance {report.instance}", "", "  ")]
-    if report.params:
-        lines += style.wrap(", ".join(f"{n} = {v}" for n, v in report.params), "  ", "  ")
-    lines += style.wrap(counts(report), "  ", "    ")
+    if report.every is None:
+        head, setting, counted = f"instance {report.instance}", settings(report.params), counts(report)
+    else:
+        head, setting, counted = f"proofs for {subject(report)}", proof_setting(report), ""
+    lines = [style.paint(line, "strong") for line in style.wrap(f"{report.path}: {head}", "", "  ")]
+    lines += style.wrap(setting, "  ", "  ") if setting else []
+    lines += style.wrap(counted, "  ", "    ") if counted else []
     if report.hashed is not None:
         lines += style.wrap(hashes(report), "  ", "    ")
-    took = f"engine {report.engine}, seed {report.seed}, {seconds(report.wall_seconds)}"
+    seed = f", seed {report.seed}" if report.every is None else ""
+    took = f"engine {report.engine}{seed}, {seconds(report.wall_seconds)}"
     lines += style.wrap(took, "  ", "    ")
     if report.remark:
         lines += [style.paint(line, "warn") for line in style.wrap(report.remark, "  ", "    ")]
@@ -187,7 +230,7 @@ def _problems(report: InstanceReport, style: Style) -> list[str]:
         lines += [
             "",
             *style.wrap(
-                "not proved for every size (no engine of this run does that): " + ", ".join(report.unproved),
+                "not proved for every size here ('hmmspec prove' tries): " + ", ".join(report.unproved),
                 "  ",
                 "    ",
             ),
@@ -234,8 +277,8 @@ def _traces(report: InstanceReport, verdict: Verdict, style: Style, options: Tex
     if unexpected or options.traces:
         for number, trace in enumerate(found, 1):
             nth = f", trace {number} of {len(found)}" if len(found) > 1 else ""
-            state = _state_of(verdict)
-            title = f"{verdict.property} {state} in instance {report.instance}{nth}: {steps_of(trace, verdict.level)}"
+            where = f"{_state_of(verdict)} {place(report, verdict)}"
+            title = f"{verdict.property} {where}{nth}: {steps_of(trace, verdict.level)}"
             lines += _titled(title, "bad" if unexpected else "warn", verdict, trace, _Frame(report, style, options))
     if options.witness and verdict.witness is not None and verdict.status is Status.HOLDS:
         length = plural(verdict.witness.length, "step")

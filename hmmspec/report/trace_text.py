@@ -6,21 +6,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hmmspec.checker.verdict import Blame, Trace, TraceStep
+from hmmspec.report.phrases import plural
 from hmmspec.report.style import Style
-from hmmspec.report.words import plural
 
 
 @dataclass(frozen=True)
 class TraceOptions:
-    """`full_states`: the whole state after every step, not only what changed; `path`: the spec's own file."""
+    """`full_states`: the whole state after every step, not only what changed; `path`: the spec's own file; `first`:
+    what the first state is called."""
 
     full_states: bool = False
     path: str = ""
+    first: str = "start"
 
 
 def trace_lines(trace: Trace, style: Style, options: TraceOptions) -> list[str]:
     """The lines of one trace, without a title."""
-    out = _start(trace.initial, style)
+    out = _start(trace.initial, style, options.first)
     width = len(str(trace.length))
     if trace.loop == 0 and trace.steps:
         out += ["", style.paint("from here it repeats for ever:", "strong")]
@@ -134,12 +136,12 @@ def _group(stem: str, members: list[tuple[str, tuple[str, ...], str]]) -> Iterat
             yield f"{cell} = {value}"
 
 
-def _start(cells: Mapping[str, str], style: Style) -> list[str]:
+def _start(cells: Mapping[str, str], style: Style, first: str) -> list[str]:
     """The first state, a line for each variable."""
     out: list[str] = []
     for group in state_groups(cells):
-        out += style.wrap_items(group, ", ", "start  " if not out else "       ")
-    return out or ["start"]
+        out += style.wrap_items(group, ", ", f"{first}  " if not out else " " * (len(first) + 2))
+    return out or [first]
 
 
 def _ending(trace: Trace) -> str:

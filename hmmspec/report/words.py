@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-from hmmspec.checker.verdict import InstanceReport, Level, Status, Trace, Verdict
+from hmmspec.checker.verdict import InstanceReport, Level, Status, Verdict
+from hmmspec.report.phrases import plural, steps_of
+from hmmspec.report.proof_words import found_in, proof_sentence, subject, unproved
 
 # These name what went wrong: "deadlock holds" would say the opposite of what was shown.
 FINDINGS = (
@@ -16,28 +18,6 @@ FINDINGS = (
     "lock_cycle",
     "lock_order",
 )
-
-
-def plural(number: int, word: str, many: str | None = None) -> str:
-    """`1 step`, `14625 states`."""
-    return f"{number} {word if number == 1 else many or word + 's'}"
-
-
-def listed(names: list[str], most: int = 4) -> str:
-    """`a, b, c and 3 more`."""
-    if len(names) <= most:
-        return ", ".join(names)
-    return ", ".join(names[: most - 1]) + f" and {len(names) - most + 1} more"
-
-
-def seconds(value: float) -> str:
-    """`0.04 s`, `12.3 s`, `4 min 05 s`, `2 h 03 min`."""
-    if value < 10:
-        return f"{value:.2f} s"
-    if value < 60:
-        return f"{value:.1f} s"
-    minutes, left = divmod(round(value), 60)
-    return f"{minutes} min {left:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def searched(report: InstanceReport) -> str:
@@ -87,6 +67,8 @@ def counts(report: InstanceReport) -> str:
 
 def sentence(report: InstanceReport, verdict: Verdict) -> str:
     """What was shown of one property, in the words of the contract and without its name."""
+    if report.every is not None or (verdict.status is Status.HOLDS and verdict.proof is not None):
+        return proof_sentence(report, verdict)
     match verdict.status:
         case Status.VIOLATED:
             return _violated(report, verdict)
@@ -96,16 +78,6 @@ def sentence(report: InstanceReport, verdict: Verdict) -> str:
             return _incomplete(report, verdict)
         case Status.HOLDS:
             return _holds(report, verdict)
-
-
-def steps_of(trace: Trace, level: Level) -> str:
-    """`shortest trace of 7 steps`; where it may not be the shortest, that is said."""
-    length = plural(trace.length, "step")
-    return (
-        f"shortest trace of {length}"
-        if level is not Level.VIOLATED
-        else (f"trace of {length} (not known to be shortest)")
-    )
 
 
 def remarks(verdict: Verdict) -> str:
@@ -140,7 +112,18 @@ def limit_text(report: InstanceReport) -> str:
         return f"not all is shown by runs of up to {plural(report.bounded, 'step')}"
     if report.hashed is not None and not report.limit:
         return "not all is judged on hashed states"
+    if report.every is not None and not report.limit:
+        return unproved(report)
     return report.limit or "search not complete"
+
+
+def place(report: InstanceReport, verdict: Verdict) -> str:
+    """Where a verdict is about, after its name: `in instance tiny`, `for every number of Page`."""
+    if report.every and verdict.status is not Status.VIOLATED:
+        return f"for {subject(report)}"
+    if report.every and verdict.proof is not None and verdict.proof.sizes:
+        return found_in(verdict.proof).strip()
+    return f"in instance {report.instance}"
 
 
 def unit(report: InstanceReport) -> str:
@@ -155,7 +138,8 @@ def _violated(report: InstanceReport, verdict: Verdict) -> str:
     if verdict.kind == "reachable":
         if verdict.level is Level.HASHED:
             return f"{head}, reached in none of {searched(report)}, {_hashed(report)}"
-        return f"{head}, reached in none of {reachable_states(report)} (exhaustive)"
+        how = "inductive" if verdict.level is Level.INDUCTIVE else "exhaustive"
+        return f"{head}, reached in none of {reachable_states(report)} ({how})"
     return head
 
 
@@ -175,14 +159,15 @@ def _incomplete(report: InstanceReport, verdict: Verdict) -> str:
         return f"{found} in {searched(report)}, {plural(report.simulation.steps, 'step')} taken{ended} (incomplete)"
     if report.bounded is not None and not report.limit and not report.interrupted:
         looked = verdict.kind == "reachable" or verdict.level is Level.BOUNDED
-        return f"{found} in {searched(report)} (incomplete)" if looked else "not judged by bounded search (incomplete)"
+        engine = "engine z3" if any(v.level is Level.INDUCTIVE for v in report.verdicts) else "bounded search"
+        return f"{found} in {searched(report)} (incomplete)" if looked else f"not judged by {engine} (incomplete)"
     return f"{found} in {searched(report)}, {limit_text(report)} (incomplete)"
 
 
 def _holds(report: InstanceReport, verdict: Verdict) -> str:
     match verdict.level:
         case Level.INDUCTIVE:
-            return "holds for every size named (inductive)"
+            return proof_sentence(report, verdict)
         case Level.BOUNDED:
             return f"no violation within {plural(report.depth, 'step')} (bounded)"
         case Level.HASHED:

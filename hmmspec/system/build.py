@@ -288,6 +288,7 @@ class _Builder:
                 lowerer = ThreadLowerer(self.typer, d, self.procedures)
                 variables = lowerer.variables()
                 self.thread_variables.extend(variables)
+                self.names.hidden |= {v.name: v.type for v in variables}
                 self._merge_asserts(lowerer)
                 first, decl_rules = len(self.rules), lowerer.rules(len(self.rules))
                 self._merge_asserts(lowerer)

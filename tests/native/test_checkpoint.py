@@ -22,13 +22,13 @@ import pytest
 from hmmspec.checker.native import saving, search
 from hmmspec.checker.native.checkpoint import Foreign, Header, Unusable, read
 from hmmspec.checker.native.engine import check_auto, check_native, resume_native
-from hmmspec.checker.native.identity import difference, parts, text_digest
 from hmmspec.checker.native.saving import forget
 from hmmspec.checker.options import CheckOptions, Checkpoints
 from hmmspec.checker.verdict import InstanceReport, Progress
 from hmmspec.cli.main import main
 from hmmspec.cli.specs import load_one
 from hmmspec.diagnostics import InternalError, Limit
+from hmmspec.system.identity import difference, parts, text_digest
 from hmmspec.system.layout import layout
 from hmmspec.system.system import System
 from tests.checker.helpers import system_of

@@ -9,10 +9,11 @@ import pytest
 
 from hmmspec.checker.verdict import Coverage, InstanceReport, Level, Status, Trace, Verdict
 from hmmspec.diagnostics import Diagnostic, Severity
+from hmmspec.report.phrases import seconds
 from hmmspec.report.style import MAIL_WIDTH, PLAIN, Style
 from hmmspec.report.text import TextOptions, report_text, summary_line
 from hmmspec.report.trace_text import TraceOptions, split_cell, state_text, trace_lines
-from hmmspec.report.words import counts, seconds, sentence
+from hmmspec.report.words import counts, sentence
 
 ALL = TextOptions(traces=True, witness=True, coverage=True, full_states=True)
 DEFAULT = TextOptions()

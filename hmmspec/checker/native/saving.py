@@ -14,12 +14,12 @@ from pathlib import Path
 from hmmspec.checker.explicit.limits import Meter, show_bytes
 from hmmspec.checker.native.bindings import Engine
 from hmmspec.checker.native.checkpoint import Foreign, Header, Saved, Unusable, remove_temporaries, write
-from hmmspec.checker.native.identity import difference, parts, text_digest
 from hmmspec.checker.native.soundness import checks, used_bits
 from hmmspec.checker.native.unit import Compiled
 from hmmspec.checker.options import CheckOptions, Checkpoints
 from hmmspec.checker.verdict import InstanceReport
 from hmmspec.diagnostics import Limit
+from hmmspec.system.identity import difference, parts, text_digest
 from hmmspec.system.system import System
 
 _AT_ONCE = 1 << 16  # states written at a time

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from hmmspec.checker.symbolic.evaluate import Evaluator, Scope
 from hmmspec.checker.symbolic.formulas import FALSE, Formula, Formulas
@@ -55,8 +56,11 @@ class Encoding:
         self.unjudged: dict[str, str] = {}  # findings that are not looked for, and why
         self.steps: list[Step] = [self.stepper.step(r, self.state) for r in self.system.rules]
         self.taken = self._numbers(len(self.steps))
-        self.moves = self.f.any(self.f.both(t, s.enabled) for t, s in zip(self.taken, self.steps, strict=True))
-        self.after = self._after()
+
+    @cached_property
+    def moves(self) -> Formula:
+        """The rule that is taken can be taken."""
+        return self.f.any(self.f.both(t, s.enabled) for t, s in zip(self.taken, self.steps, strict=True))
 
     def _parts(self, v: Variable, state: Mapping[str, SymValue]) -> Iterator[Formula]:
         yield from self.v.parts(v.type, state[v.name])
@@ -65,7 +69,8 @@ class Encoding:
         atoms = [self.f.atom((RULE, i)) for i in range(max(0, n - 1).bit_length())]
         return [self.f.all(a if k >> i & 1 else a ^ 1 for i, a in enumerate(atoms)) for k in range(n)]
 
-    def _after(self) -> list[Formula]:
+    @cached_property
+    def after(self) -> list[Formula]:
         """A part that no step changes is itself; one that some change is chosen by the rule that is taken."""
         out: list[Formula] = []
         for v in self.system.variables:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import z3
 
-from hmmspec.checker.symbolic.finite import Elements, Model
 from hmmspec.checker.symbolic.formulas import FALSE, Formula
 from hmmspec.checker.symbolic.open_encoding import OpenEncoding
 from hmmspec.checker.symbolic.samples import Instances, Sizes
@@ -18,7 +17,7 @@ from hmmspec.checker.symbolic.translate import Translation
 from hmmspec.system import expr as E
 from hmmspec.system.analyse import Analysis
 
-LARGEST = 3  # identities of each type in counterexamples
+MOST = 4  # identities of each type in instances where something is looked for
 
 
 @dataclass(frozen=True)
@@ -29,16 +28,6 @@ class Claim:
     name: str
     expr: E.Expr | None
     step: bool = False
-
-
-@dataclass(frozen=True)
-class Gap:
-    """A step out of a state in which all that is claimed holds, after which `claim` does not."""
-
-    claim: Claim
-    step: Step
-    sizes: Sizes
-    model: Model
 
 
 class Induction:
@@ -89,50 +78,38 @@ class Induction:
             return False
         return self.satisfiable([self.encoding.start(), self.holds(c) ^ 1])
 
-    def gaps(self, claims: Sequence[Claim], of: Iterable[Claim]) -> Iterator[Gap | tuple[Claim, Step]]:
-        """For each claim and rule: a smallest step that breaks it, or (not decided) claim and rule."""
-        known = [self.holds(c) for c in claims if not c.step and c.expr is not None]
-        for c in of:
-            for step in self.encoding.steps:
-                if self._untouched(c, step):
-                    continue
-                bad = self.broken(c, step)
-                if bad == FALSE:
-                    continue
-                answer = self.satisfiable([*known, bad])
-                if answer is False:
-                    continue
-                found = self.smallest(c, step, [*known, bad])
-                yield found if found is not None else (c, step)
+    def kept(self, claims: Iterable[Claim], step: Step, known: Iterable[Claim]) -> bool | Sizes | None:
+        """Whether every step of the rule, out of states in which `known` holds, keeps these claims.  Sizes: one does
+        not, with so many identities; None: not decided."""
+        bad = self.f.any(self.broken(c, step) for c in claims if not self._untouched(c, step))
+        if bad == FALSE:
+            return True
+        return self._refuted([*(self.holds(k) for k in known if not k.step and k.expr is not None), bad])
 
-    def satisfiable(self, formulas: Sequence[Formula], sizes: Sizes | None = None) -> bool | None:
+    def _refuted(self, formulas: Sequence[Formula]) -> bool | Sizes | None:
+        answer, model = self._check(formulas)
+        if answer != z3.sat:
+            return True if answer == z3.unsat else None
+        sizes = []
+        for name in self.instances.every:
+            sort = self.translation.sorts.get(name)
+            universe = None if sort is None else model.get_universe(sort)
+            sizes.append((name, min(MOST, max(1, len(universe or ())))))
+        return Sizes(tuple(sizes))
+
+    def satisfiable(self, formulas: Sequence[Formula]) -> bool | None:
         """Whether there is a state (and step) with all of this; None: not decided in time."""
-        answer, _ = self._check(formulas, sizes)
-        return answer
+        answer, _ = self._check(formulas)
+        return None if answer == z3.unknown else bool(answer == z3.sat)
 
-    def _check(self, formulas: Sequence[Formula], sizes: Sizes | None) -> tuple[bool | None, Any]:
+    def _check(self, formulas: Sequence[Formula]) -> tuple[Any, Any]:
+        """What Z3 says, and its model."""
         solver = z3.Solver()
         solver.set("timeout", round(1000 * self.seconds))
-        elements = Elements(self.translation, sizes) if sizes is not None else None
         for f in (self.encoding.axioms, *formulas):
             solver.add(self.translation.term(f))
-        if elements is not None:
-            solver.add(*elements.constraints())
         begin = time.monotonic()
         answer = solver.check()
         self.spent += time.monotonic() - begin
         self.asked += 1
-        if answer == z3.sat:
-            model = None
-            if elements is not None:
-                model = Model(self.encoding, self.translation, elements, solver.model())
-            return True, model
-        return (False if answer == z3.unsat else None), None
-
-    def smallest(self, c: Claim, step: Step, formulas: Sequence[Formula]) -> Gap | None:
-        """The counterexample with the fewest identities."""
-        for sizes in self.instances.sizes(LARGEST):
-            answer, model = self._check(formulas, sizes)
-            if answer:
-                return Gap(c, step, sizes, model)
-        return None
+        return answer, solver.model() if answer == z3.sat else None

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 
 from hmmspec.checker.symbolic.evaluate import Scope
-from hmmspec.checker.symbolic.formulas import TRUE, Formula, Formulas
-from hmmspec.checker.symbolic.open_evaluate import OpenEvaluator
+from hmmspec.checker.symbolic.formulas import FALSE, TRUE, Formula, Formulas
+from hmmspec.checker.symbolic.open_count import CountingEvaluator
+from hmmspec.checker.symbolic.open_kinds import NotFirstOrder, Uncountable
+from hmmspec.checker.symbolic.open_state import Unknowns
 from hmmspec.checker.symbolic.open_steps import OpenStepper
-from hmmspec.checker.symbolic.open_values import NotFirstOrder
 from hmmspec.checker.symbolic.steps import Step
 from hmmspec.checker.symbolic.values import SymValue
 from hmmspec.system import expr as E
-from hmmspec.system.system import InitAny, System, Variable
+from hmmspec.system.show import text_of
+from hmmspec.system.system import InitAny, Predicate, System, Variable
 from hmmspec.system.types import Array
 
 
@@ -32,13 +34,36 @@ class OpenEncoding:
     def __init__(self, system: System, every: frozenset[str]) -> None:
         self.system = system
         self.f = Formulas()
-        self.e = OpenEvaluator(system, self.f, every)
+        self.e = CountingEvaluator(system, self.f, every)
         self.v = self.e.v
         self.state: dict[str, SymValue] = {}
+        unknowns = Unknowns(self.v, self.v.axioms, self.v.total)
         for variable in system.variables:
-            self.state[variable.name] = self.v.state(variable.type, variable.name)
-        stepper = OpenStepper(system, self.e)
-        self.steps: list[Step] = [stepper.step(r, self.state) for r in system.rules]
+            self.state[variable.name] = unknowns.state(variable.type, variable.name)
+        # Conjuncts of guards and assumes that count are left out (but for their errors): more runs, so a proof stands.
+        left_out: dict[str, None] = {}
+        self.assumes = tuple(self._assumed(a, left_out) for a in system.assumes)
+        self.stepper = OpenStepper(replace(system, assumes=self.assumes), self.e)
+        self.steps: list[Step] = [self.stepper.step(r, self.state) for r in system.rules]
+        self.left_out: tuple[str, ...] = (*left_out, *self.stepper.left_out)
+
+    def _assumed(self, a: Predicate, left_out: dict[str, None]) -> Predicate:
+        kept: E.Expr = E.TRUE
+        for e in _conjuncts(a.body):
+            try:
+                self.before(e)
+                kept = e if kept == E.TRUE else E.Logic("&&", kept, e)
+            except Uncountable:
+                if self.e.errors_inside(e, Scope(self.state)) != FALSE:
+                    raise
+                left_out[f"assume {a.name}: {text_of(e)}"] = None
+        return replace(a, body=kept)
+
+    @property
+    def cycle(self) -> tuple[str, ...]:
+        """The names of variables in each of which some identity must be, and whose sorts lead round: with them, what is
+        asked of Z3 may have no finite answer, and it may not end.  () where there is no such cycle."""
+        return cycle_of(self.v.total)
 
     @property
     def axioms(self) -> Formula:
@@ -60,7 +85,7 @@ class OpenEncoding:
     def start(self) -> Formula:
         """The start states."""
         out = [self._start_of(v) for v in self.system.variables]
-        for a in self.system.assumes:
+        for a in self.assumes:
             claim = self.before(a.body)
             out += [claim.holds, claim.wrong ^ 1]
         return self.f.all(out)
@@ -86,6 +111,34 @@ class OpenEncoding:
         whole = E.Quant("forall", tuple(binders), None, first, first.type) if binders else first
         found: Formula = self.e.evaluate(whole, Scope(self.state))[0]
         return found
+
+
+def _conjuncts(e: E.Expr) -> Iterator[E.Expr]:
+    if isinstance(e, E.Logic) and e.op == "&&":
+        yield from _conjuncts(e.left)
+        yield from _conjuncts(e.right)
+    else:
+        yield e
+
+
+def cycle_of(total: Sequence[tuple[str, tuple[str, ...], str]]) -> tuple[str, ...]:
+    """Variables (name, sorts of the indices, sort of the identity) that lead from a sort back to itself."""
+    leads: dict[str, list[tuple[str, str]]] = {}
+    for name, indices, to in total:
+        for sort in indices:
+            leads.setdefault(sort, []).append((name, to))
+    for start in leads:
+        found: dict[str, tuple[str, ...]] = {start: ()}
+        todo = [start]
+        while todo:
+            here = todo.pop(0)
+            for name, to in leads.get(here, ()):
+                if to == start:
+                    return tuple(dict.fromkeys((*found[here], name)))
+                if to not in found:
+                    found[to] = (*found[here], name)
+                    todo.append(to)
+    return ()
 
 
 __all__ = ["Claim", "NotFirstOrder", "OpenEncoding"]

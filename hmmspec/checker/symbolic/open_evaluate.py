@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from hmmspec.checker.symbolic.evaluate import Evaluator, Scope
 from hmmspec.checker.symbolic.formulas import FALSE, TRUE, Formula, Formulas
@@ -12,12 +13,12 @@ from hmmspec.checker.symbolic.open_values import (
     Holder,
     Key,
     Known,
-    NotFirstOrder,
     OpenValues,
     Plain,
     Read,
+    Uncountable,
 )
-from hmmspec.checker.symbolic.terms import Term, distinct
+from hmmspec.checker.symbolic.terms import Replacement, Term
 from hmmspec.checker.symbolic.values import Cases, SymValue
 from hmmspec.diagnostics import InternalError
 from hmmspec.system import expr as E
@@ -27,17 +28,15 @@ from hmmspec.system.show import text_of
 from hmmspec.system.system import System
 from hmmspec.system.types import (
     BOOL,
-    Array,
-    Queue,
+    Int,
     Set,
     Type,
     Union,
     inject,
+    is_scalar,
 )
 
-MOST_COUNTED = 3  # "at most two" is said with three identities; beyond that the formulas get too large
-
-_FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+MOST_COUNTED = 4  # "at most four" is said with five identities; beyond that the formulas get too large
 
 
 class OpenEvaluator(Evaluator):
@@ -52,10 +51,6 @@ class OpenEvaluator(Evaluator):
 
     def value(self, e: E.Expr, scope: Scope) -> SymValue:
         match e:
-            case E.Compare(op, left, right) if self._counts(left) or self._counts(right):
-                if self._counts(left):
-                    return self._counted(op, left, right, scope)
-                return self._counted(_FLIPPED[op], right, left, scope)
             case E.SetOp(op, left, right) if self._open_set(e.type):
                 a, b = self.value(left, scope), self.value(right, scope)
                 if op == "+":
@@ -71,11 +66,11 @@ class OpenEvaluator(Evaluator):
                 return Family(lambda x: self.f.any(self.v.is_one(d, x) for d in inside))
             case E.MakeThreadId(args, t) if self.v.is_open(t):
                 return self._thread([self.value(a, scope) for a in args])
-            case E.Size() if self._counts(e):
-                raise self._uncountable(e)
+            case E.Size(operand) if self._open_set(operand.type):
+                raise uncountable(e)
             case E.Quant() if any(self.is_open(b) for b in e.binders):
                 return self._open_quantified(e, scope)
-            case E.Cast(operand, t) if self.v.is_open(t) or self.v.is_open(operand.type):
+            case E.Cast(operand, t) if self._is_plain_cast(operand.type, t):
                 return self._open_cast(operand.type, t, self.value(operand, scope))
             case _:
                 return super().value(e, scope)
@@ -149,6 +144,11 @@ class OpenEvaluator(Evaluator):
 
     # ------------------------------------------------------------ conversions
 
+    def _is_plain_cast(self, source: Type, target: Type) -> bool:
+        """Whether one of the two may be an identity, and neither is a union with members that are no scalars."""
+        some = self.v.is_open(source) or self.v.is_open(target)
+        return some and not any(isinstance(t, Union) and not is_scalar(t) for t in (source, target))
+
     def _open_cast(self, source: Type, target: Type, value: SymValue) -> SymValue:
         options: list[tuple[Formula, Holder]] = []
         for c, holder in self._holders(source, value):
@@ -175,6 +175,36 @@ class OpenEvaluator(Evaluator):
         found: Cases = self.v.cases((_plain(target, h), c) for c, h in options)
         return found.get(1, FALSE) if target == BOOL else found
 
+    def _held(self, source: Type, value: SymValue) -> Iterator[tuple[Formula, Type, SymValue]]:
+        if not isinstance(value, Described):
+            yield from super()._held(source, value)
+            return
+        for number, m in enumerate(members_of(source)):
+            own = [(c, h) for c, h in value.options if h.member == number]
+            there = self.f.any(c for c, _ in own)
+            if self.v.is_open(m):
+                yield there, m, Described(tuple((c, _as_member(h, 0)) for c, h in own))
+            else:
+                cases = self.v.cases((h.value, c) for c, h in own if isinstance(h, Plain))
+                yield there, m, cases.get(1, FALSE) if m == BOOL else cases
+
+    def _wrapped(self, held: Type, target: Type, inner: SymValue, condition: Formula) -> SymValue | None:
+        if not isinstance(inner, Described) and not self.v.is_open(target):
+            return super()._wrapped(held, target, inner, condition)
+        number = partner(held, target)
+        if number is None:
+            self.error(condition)
+            return None
+        members = members_of(target)
+        if not isinstance(inner, Described):
+            before, self._here = self._here, self.f.both(self._here, condition)
+            cases = self._converted(_cases(inner), converter(held, members[number]), members[number])
+            self._here = before
+            return Described(tuple((c, Plain(number, x)) for x, c in _cases(cases)))
+        if is_scalar(target):
+            return Described(tuple((c, _as_member(h, number)) for c, h in inner.options))
+        return {number: TRUE}, tuple(inner if i == number else self.v.first(m) for i, m in enumerate(members))
+
     def _holders(self, source: Type, value: SymValue) -> Sequence[tuple[Formula, Holder]]:
         if isinstance(value, Described):
             return value.options
@@ -192,10 +222,62 @@ class OpenEvaluator(Evaluator):
         """When what the body evaluates is an error."""
         kept, here = self._errors, self._here
         self._errors, self._here = [], TRUE
-        body()
-        found = self.f.any(self._errors)
-        self._errors, self._here = kept, here
-        return found
+        try:
+            body()
+            return self.f.any(self._errors)
+        finally:
+            self._errors, self._here = kept, here
+
+    def errors_inside(self, e: E.Expr, scope: Scope) -> Formula:
+        """When something in an expression that counts is an error, whether or not it comes to be evaluated.
+
+        Raises Uncountable where what is counted decides whether there is an error."""
+        try:
+            return self.evaluate(e, scope)[1]
+        except Uncountable:
+            match e:
+                case E.Quant("forall" | "exists" | "count" | "sum", binders, filter_, body):
+                    return self._errors_of_passes(binders, filter_, body, scope)
+                case E.Apply(name, args, _, False):
+                    define = self.defines[name]
+                    found = [self.evaluate(a, scope) for a in args]
+                    bound = {p.name: value for p, (value, _) in zip(define.params, found, strict=True)}
+                    inner = self.errors_inside(define.body, Scope(scope.state, None, bound))
+                    return self.f.any([inner, *(wrong for _, wrong in found)])
+                case E.Size():
+                    return self.errors_inside(e.operand, scope)
+                case E.Not() | E.Negate() | E.Compare() | E.Logic() | E.If() | E.InRange() | E.MinMax():
+                    return self.f.any(self.errors_inside(c, scope) for c in E.children(e))
+                case E.Arith("+" | "-" | "*") | E.Cast(_, Int()):
+                    return self.f.any(self.errors_inside(c, scope) for c in E.children(e))
+                case _:
+                    raise
+
+    def _errors_of_passes(
+        self, binders: Sequence[E.Binder], filter_: E.Expr | None, body: E.Expr | None, scope: Scope
+    ) -> Formula:
+        def inside(inner: Scope) -> Formula:
+            if body is not None:
+                self.error(self.errors_inside(body, inner))
+            return TRUE
+
+        def inside_both(inner: Scope) -> Formula:
+            assert filter_ is not None
+            self.error(self.errors_inside(filter_, inner))
+            return inside(inner)
+
+        try:
+            return self.errors_of(lambda: self.every(binders, filter_, scope, inside))
+        except Uncountable:
+            if filter_ is None:
+                raise
+            return self.errors_of(lambda: self.every(binders, None, scope, inside_both))
+
+    def numbers(self, b: E.Binder, scope: Scope) -> Iterator[tuple[int, Formula]]:
+        """The numbers of a range, with the condition of each."""
+        kept, self._errors = self._errors, []
+        yield from self._domain(b, scope, TRUE)
+        self._errors = kept
 
     def is_open(self, b: E.Binder) -> bool:
         """Whether a binder ranges over identities of a type without bounds."""
@@ -216,23 +298,69 @@ class OpenEvaluator(Evaluator):
                 assert e.body is not None
                 return self.every(e.binders, e.filter, scope, lambda inner: self.truth(e.body, inner) ^ 1) ^ 1  # type: ignore[arg-type]
             case "set" if self._open_set(e.type):
-                assert e.body is not None
-                self.every(e.binders, e.filter, scope, lambda inner: self.value(e.body, inner) and TRUE)  # type: ignore[arg-type]
-                return Family(lambda x: self._in_comprehension(e, scope, x))
+                return self._comprehension(e, scope)
+            case "min" | "max":
+                return self._open_extreme(e, scope)
             case _:
-                raise self._uncountable(e)
+                raise uncountable(e)
 
-    def _in_comprehension(self, e: E.Quant, scope: Scope, x: Key) -> Formula:
-        kept = self._errors
-        self._errors = []  # noted where the set is made
-
-        def is_it(inner: Scope) -> Formula:
-            assert e.body is not None
-            return self.v.is_one(self.value(e.body, inner), x) ^ 1
-
-        found = self.every(e.binders, e.filter, scope, is_it) ^ 1
+    def _open_extreme(self, e: E.Quant, scope: Scope) -> Cases:
+        """The number that some have, and none a larger (smaller) one."""
+        body = e.body
+        assert body is not None
+        self.every(e.binders, e.filter, scope, lambda inner: _said(self.value(body, inner)))  # for its errors
+        kept, self._errors = self._errors, []
+        found: dict[int, list[Formula]] = {}
+        for there, names, inner in self.combinations(e.binders, e.filter, scope):
+            for n, c in self.value(body, inner).items():
+                found.setdefault(n, []).append(self.logic.some_of(names, self.f.both(there, c)))
         self._errors = kept
-        return found
+        some = {n: self.f.any(conditions) for n, conditions in found.items()}
+        self.error(self.f.any(some.values()) ^ 1)
+        best: Cases = {}
+        for n in sorted(some, reverse=e.kind == "max"):
+            best[n] = self.f.all([some[n], *(some[m] ^ 1 for m in best)])
+        return best
+
+    def combinations(
+        self, binders: Sequence[E.Binder], filter_: E.Expr | None, scope: Scope
+    ) -> Iterator[tuple[Formula, tuple[Term, ...], Scope]]:
+        """What the names may be together: where that passes the filter, the variables of identities, and the scope."""
+        if not binders:
+            yield (self.truth(filter_, scope) if filter_ is not None else TRUE), (), scope
+            return
+        b, *rest = binders
+        if self.is_open(b):
+            firsts = self.identities(b, scope)
+        else:
+            firsts = [(c, (), self.v.constant(b.type, x)) for x, c in self._domain(b, scope, TRUE)]
+        for there, names, value in firsts:
+            for here, more, inner in self.combinations(rest, filter_, scope.bind(b.name, value)):
+                if self.f.both(there, here) != FALSE:
+                    yield self.f.both(there, here), (*names, *more), inner
+
+    def _comprehension(self, e: E.Quant, scope: Scope) -> Family:
+        """The set of the values of the body: everything is evaluated now, since the state goes on."""
+        body = e.body
+        assert body is not None
+        self.every(e.binders, e.filter, scope, lambda inner: _said(self.value(body, inner)))  # for its errors
+        kept, self._errors = self._errors, []
+        found = [
+            (there, names, self.value(body, inner))
+            for there, names, inner in self.combinations(e.binders, e.filter, scope)
+        ]
+        self._errors = kept
+        return Family(lambda key: self.f.any(self._is_made(key, *one) for one in found))
+
+    def _is_made(self, key: Key, there: Formula, names: tuple[Term, ...], value: SymValue) -> Formula:
+        """Whether the value, for some of these names, is this one."""
+        match value.options, key:
+            case ((0, Known(member, terms)),), Known(wanted, at) if terms == names:
+                if member != wanted:
+                    return FALSE
+                return self.logic.replaced(there, Replacement(dict(zip(names, at, strict=True))))
+            case _:
+                return self.logic.some_of(names, self.f.both(there, self.v.is_one(value, key)))
 
     def every(
         self, binders: Sequence[E.Binder], filter_: E.Expr | None, scope: Scope, body: Callable[[Scope], Formula]
@@ -282,88 +410,29 @@ class OpenEvaluator(Evaluator):
                 raise InternalError("a range has bounds")
         return [(family.part(k), names, Described(((TRUE, k),))) for k, names in self.v.keys(t)]
 
-    # ------------------------------------------------------------ counting
 
-    def _counts(self, e: E.Expr) -> bool:
-        match e:
-            case E.Cast(operand, _):
-                return self._counts(operand)
-            case E.Quant("count", binders):
-                return any(self.is_open(b) for b in binders)
-            case E.Size(operand):
-                return self._open_set(operand.type)
-            case _:
-                return False
+def uncountable(e: E.Expr) -> Uncountable:
+    what = "adds up over" if isinstance(e, E.Quant) and e.kind == "sum" else "counts"
+    return Uncountable(
+        f"`{text_of(e)}` {what} identities of a type without bounds; write with `forall` and `exists` who holds "
+        f"what, or compare a count with a number up to {MOST_COUNTED}"
+    )
 
-    def _counted(self, op: str, e: E.Expr, limit: E.Expr, scope: Scope) -> Formula:
-        """A comparison of how many there are with a small number: said with as many identities."""
-        number = self.value(limit, scope)
-        if not isinstance(number, dict) or max(number, default=0) + 1 > MOST_COUNTED:
-            raise self._uncountable(e)
-        return self.f.any(self.f.both(c, self._compared(op, e, n, scope)) for n, c in number.items())
 
-    def _compared(self, op: str, e: E.Expr, n: int, scope: Scope) -> Formula:
-        match op:
-            case ">=":
-                return self._at_least(e, n, scope)
-            case ">":
-                return self._at_least(e, n + 1, scope)
-            case "<":
-                return self._at_least(e, n, scope) ^ 1
-            case "<=":
-                return self._at_least(e, n + 1, scope) ^ 1
-            case "==":
-                return self.f.both(self._at_least(e, n, scope), self._at_least(e, n + 1, scope) ^ 1)
-            case _:
-                return self._compared("==", e, n, scope) ^ 1
+def _said(_value: SymValue) -> Formula:
+    """Of a value that is evaluated for its errors."""
+    return TRUE
 
-    def _at_least(self, e: E.Expr, n: int, scope: Scope) -> Formula:
-        if n <= 0:
-            return TRUE
-        while isinstance(e, E.Cast):
-            e = e.operand
-        if isinstance(e, E.Size):
-            family, t = self.value(e.operand, scope), e.operand.type
-            assert isinstance(t, Set)
-            return self._several(n, self._sorts(e, t.element), family.part)
-        assert isinstance(e, E.Quant)
-        if len(e.binders) != 1:
-            raise self._uncountable(e)
-        b = e.binders[0]
-        sorts = self._sorts(e, b.type)
-        self.every(e.binders, e.filter, scope, lambda _: TRUE)  # for its errors
-        kept = self._errors
-        self._errors = []
 
-        def is_one(key: Key) -> Formula:
-            value = Described(((TRUE, key),))
-            there = TRUE
-            if isinstance(b.domain, E.OverSet):
-                there = self.value(b.domain.set, scope).part(key)
-            if e.filter is not None:
-                there = self.f.both(there, self.truth(e.filter, scope.bind(b.name, value)))
-            return there
+def _as_member(holder: Holder, number: int) -> Holder:
+    return replace(holder, member=number)
 
-        found = self._several(n, sorts, is_one)
-        self._errors = kept
-        return found
 
-    def _sorts(self, e: E.Expr, t: Type) -> tuple[str, ...]:
-        sorts = self.v.sorts_of(t)
-        if sorts is None:
-            raise self._uncountable(e)
-        return sorts
-
-    def _several(self, n: int, sorts: Sequence[str], is_one: Callable[[Key], Formula]) -> Formula:
-        groups = [self.logic.fresh(sorts) for _ in range(n)]
-        body = self.f.all([distinct(self.logic, groups), *(is_one(Known(0, g)) for g in groups)])
-        return self.logic.some_of(tuple(t for g in groups for t in g), body)
-
-    def _uncountable(self, e: E.Expr) -> NotFirstOrder:
-        return NotFirstOrder(
-            f"`{text_of(e)}` counts identities of a type without bounds; write with `forall` and `exists` who holds "
-            f"what, or compare the count with a number below {MOST_COUNTED}"
-        )
+def _cases(value: SymValue) -> Iterator[tuple[int, Formula]]:
+    if isinstance(value, dict):
+        yield from value.items()
+    else:
+        yield from ((1, value), (0, value ^ 1))
 
 
 def _plain(target: Type, holder: Holder) -> int:
@@ -373,6 +442,3 @@ def _plain(target: Type, holder: Holder) -> int:
     value = inject(target, holder.member, holder.value)
     assert isinstance(value, int)
     return value
-
-
-__all__ = ["Array", "OpenEvaluator", "Queue"]

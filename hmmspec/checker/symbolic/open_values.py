@@ -1,21 +1,24 @@
-"""Values of types without bounds: as in `values`, and besides
-
-    a scalar that may be an identity       `Described`: what it may be, with the condition of each
-    Array over identities, Set of them     `Family`: the part for each identity
-
-A scalar with identities is a symmetric type of `every`, a thread with such an index, or a union with one of these among
-its members.
-"""
+"""Values where some symmetric types have no bounds: as in `values`, with the kinds of `open_kinds` besides."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from hmmspec.checker.symbolic.formulas import FALSE, TRUE, Formula, Formulas
-from hmmspec.checker.symbolic.terms import Logic, Term
+from hmmspec.checker.symbolic.open_kinds import (
+    Described,
+    Family,
+    Holder,
+    Key,
+    Known,
+    NotFirstOrder,
+    Plain,
+    Read,
+    Uncountable,
+)
+from hmmspec.checker.symbolic.terms import Logic, Replacement, Term
 from hmmspec.checker.symbolic.values import Cases, SymValue, Values
-from hmmspec.diagnostics import InternalError, Limit
+from hmmspec.diagnostics import InternalError
 from hmmspec.system.faults import members_of
 from hmmspec.system.types import (
     Array,
@@ -31,55 +34,11 @@ from hmmspec.system.types import (
     cardinality,
     from_ordinal,
     is_scalar,
+    offsets,
+    ordinal,
     project,
     show_type,
 )
-
-
-class NotFirstOrder(Limit):
-    """Something that cannot be said of types without bounds; the message says what, and what to write instead."""
-
-
-@dataclass(frozen=True)
-class Plain:
-    """A value of a member without identities."""
-
-    member: int
-    value: int
-
-
-@dataclass(frozen=True)
-class Known:
-    """This identity."""
-
-    member: int
-    terms: tuple[Term, ...]
-
-
-@dataclass(frozen=True)
-class Read:
-    """The identity of which `which` holds (of at most one, and of none where the condition beside it does not hold)."""
-
-    member: int
-    which: Callable[[tuple[Term, ...]], Formula]
-
-
-Key = Plain | Known  # one value, of a member of a type
-Holder = Key | Read
-
-
-@dataclass(frozen=True)
-class Described:
-    """What a value may be: exactly one condition holds."""
-
-    options: tuple[tuple[Formula, Holder], ...]
-
-
-@dataclass(frozen=True)
-class Family:
-    """A part for each value of a type that has identities."""
-
-    part: Callable[[Key], SymValue]
 
 
 class OpenValues(Values):
@@ -90,7 +49,9 @@ class OpenValues(Values):
         self.logic = Logic(formulas)
         self.sorts = sorts
         self.axioms: list[Formula] = []  # what is true of every unknown state
-        self.total: list[tuple[str, tuple[str, ...], str]] = []  # variable, sorts of its indices, sort of its values
+        # Where there must be an identity: name of the variable, sorts of its indices, sort of the identity.
+        self._about: set[tuple[str, tuple[str, ...]]] = set()  # variables and sorts that there are axioms of
+        self.total: list[tuple[str, tuple[str, ...], str]] = []
 
     # ------------------------------------------------------------ types
 
@@ -113,7 +74,7 @@ class OpenValues(Values):
 
     def is_open(self, t: Type) -> bool:
         """Whether a value of the type may be an identity of a type without bounds."""
-        return any(self.sorts_of(m) is not None for m in members_of(t))
+        return is_scalar(t) and any(self.sorts_of(m) is not None for m in members_of(t))
 
     def keys(self, t: Type) -> Iterator[tuple[Key, tuple[Term, ...]]]:
         """All values of a type that has identities: each without them, and one of new variables (these come with it)
@@ -140,19 +101,30 @@ class OpenValues(Values):
             return Described(((TRUE, Plain(number, int(inner))),))
         if isinstance(t, Array) and self.is_open(t.index):
             assert isinstance(value, tuple)
-            if len(set(value)) > 1:
-                raise InternalError("a constant array tells identities apart")
-            part = self.constant(t.element, value[0])
-            return Family(lambda _: part)
+            element = t.element
+            at = self._same_for_all(t.index, value)
+            return Family(lambda key: self.constant(element, at(key)))
         if isinstance(t, Set) and self.is_open(t.element):
-            if value not in (0, (1 << cardinality(t.element)) - 1):
-                raise InternalError("a constant set tells identities apart")
-            there = TRUE if value else FALSE
-            return Family(lambda _: there)
+            assert isinstance(value, int)
+            is_in = self._same_for_all(t.element, [value >> i & 1 for i in range(cardinality(t.element))])
+            return Family(lambda key: TRUE if is_in(key) else FALSE)
         if isinstance(t, Queue) and isinstance(value, tuple):
             rest = [self.first(t.element)] * (t.capacity - len(value))
             return {len(value): TRUE}, (*(self.constant(t.element, v) for v in value), *rest)
         return super().constant(t, value)
+
+    def _same_for_all(self, t: Type, parts: Sequence[object]) -> Callable[[Key], object]:
+        """The part for a value of an index type, of a constant, which cannot tell identities apart."""
+        starts = offsets(t) if isinstance(t, Union) else (0,)
+        for m, start in zip(members_of(t), starts, strict=True):
+            if self.sorts_of(m) is not None and len(set(parts[start : start + cardinality(m)])) > 1:
+                raise InternalError("a constant tells identities apart")
+
+        def part(key: Key) -> object:
+            at = ordinal(members_of(t)[key.member], key.value) if isinstance(key, Plain) else 0
+            return parts[starts[key.member] + at]
+
+        return part
 
     def first(self, t: Type) -> SymValue:
         if is_scalar(t) and self.is_open(t):
@@ -168,142 +140,13 @@ class OpenValues(Values):
             return Family(lambda _: FALSE)
         if isinstance(t, Queue):
             return {0: TRUE}, (self.first(t.element),) * t.capacity
+        if isinstance(t, Union) and not is_scalar(t):
+            return {0: TRUE}, tuple(self.first(m) for m in t.members)
         if isinstance(t, Record):
             return tuple(self.first(f) for _, f in t.fields)
         if isinstance(t, Array):
             return tuple(self.first(t.element) for _ in range(cardinality(t.index)))
         return super().first(t)
-
-    # ------------------------------------------------------------ unknowns
-
-    def state(self, t: Type, name: str) -> SymValue:
-        """The value of a state variable; what must hold of its relations is added to `axioms`."""
-        return self.held(t, name, (), ())
-
-    def held(self, t: Type, name: str, sorts: tuple[str, ...], terms: tuple[Term, ...]) -> SymValue:
-        """`sorts`: of the indices so far; `terms`: which."""
-        match t:
-            case Array(index, element) if self.is_open(index):
-                inner = _Lookup(self, index, element, name, sorts, terms)
-                for key, _ in self.keys(index):
-                    inner(key)  # for the axioms
-                return Family(inner)
-            case Array(index, element):
-                numbers = range(cardinality(index))
-                return tuple(self.held(element, f"{name}[{from_ordinal(index, i)}]", sorts, terms) for i in numbers)
-            case Record(_, fields):
-                return tuple(self.held(f, f"{name}.{n}", sorts, terms) for n, f in fields)
-            case Set(element) if self.is_open(element):
-                return Family(_Lookup(self, element, Bool(), f"{name}<>", sorts, terms))
-            case Set(element):
-                numbers = range(cardinality(element))
-                return tuple(self.logic.holds(f"{name}<{from_ordinal(element, i)}>", terms) for i in numbers)
-            case Queue(capacity, element):
-                length = self._number(Range(0, capacity), f"{name}.size", sorts, terms)
-                elements = [self.held(element, f"{name}@{i}", sorts, terms) for i in range(capacity)]
-                rest = self.first(element)
-                longer = [self.f.any(c for n, c in length.items() if n > i) for i in range(capacity)]
-                return length, tuple(
-                    self.choose(element, there, x, rest) for there, x in zip(longer, elements, strict=True)
-                )
-            case Bool():
-                return self.logic.holds(name, terms)
-            case _ if self.is_open(t):
-                return self._identity(t, name, sorts, terms)
-            case _:
-                return self._number(t, name, sorts, terms)
-
-    def _number(self, t: Type, name: str, sorts: tuple[str, ...], terms: tuple[Term, ...]) -> Cases:
-        """A scalar with bounds, by its bits."""
-        if not is_scalar(t):
-            raise NotFirstOrder(f"a variable of type {show_type(t)}")
-        numbers = [from_ordinal(t, i) for i in range(cardinality(t))]
-        width = (len(numbers) - 1).bit_length()
-
-        def cases(at: tuple[Term, ...]) -> Cases:
-            bits = [self.logic.holds(f"{name}:{i}", at) for i in range(width)]
-            return {
-                x: self.f.all(b if place >> i & 1 else b ^ 1 for i, b in enumerate(bits))
-                for place, x in enumerate(numbers)
-            }
-
-        if len(numbers) != 1 << width:
-            self._axiom(self.logic.every(sorts, lambda at: self.f.any(cases(at).values())))
-        return cases(terms)
-
-    def _identity(self, t: Type, name: str, sorts: tuple[str, ...], terms: tuple[Term, ...]) -> Described:
-        """A scalar that may be an identity: a relation for each member that has identities, bits for the rest."""
-        members = members_of(t)
-        opened = [(n, found) for n, m in enumerate(members) if (found := self.sorts_of(m)) is not None]
-        plain = [
-            (n, from_ordinal(m, i))
-            for n, m in enumerate(members)
-            if self.sorts_of(m) is None
-            for i in range(cardinality(m))
-        ]
-        logic = self.logic
-
-        def relation(n: int, at: tuple[Term, ...]) -> Callable[[tuple[Term, ...]], Formula]:
-            return lambda x: logic.holds(f"{name}->{n}", (*at, *x))
-
-        def some(n: int, of: tuple[str, ...], at: tuple[Term, ...]) -> Formula:
-            return logic.some(of, relation(n, at))
-
-        for n, of in opened:
-            self._axiom(
-                logic.every(
-                    (*sorts, *of, *of),
-                    lambda a, n=n, of=of: self._one_at_most(relation, n, len(sorts), len(of), a),  # type: ignore[misc]
-                )
-            )
-            for other, of_other in opened:
-                if other > n:
-                    self._axiom(
-                        logic.every(
-                            (*sorts, *of, *of_other),
-                            lambda a, n=n, other=other, of=of: (
-                                self.f.both(  # type: ignore[misc]
-                                    relation(n, a[: len(sorts)])(a[len(sorts) : len(sorts) + len(of)]),
-                                    relation(other, a[: len(sorts)])(a[len(sorts) + len(of) :]),
-                                )
-                                ^ 1
-                            ),
-                        )
-                    )
-        if not plain:
-            self._axiom(logic.every(sorts, lambda at: self.f.any(some(n, of, at) for n, of in opened)))
-            self.total += [(name, sorts, s) for _, of in opened for s in of]
-        width = (len(plain) - 1).bit_length() if plain else 0
-
-        def is_plain(place: int, at: tuple[Term, ...]) -> Formula:
-            bits = [logic.holds(f"{name}:{i}", at) for i in range(width)]
-            return self.f.all(b if place >> i & 1 else b ^ 1 for i, b in enumerate(bits))
-
-        if plain and len(plain) != 1 << width:
-            self._axiom(logic.every(sorts, lambda at: self.f.any(is_plain(i, at) for i in range(len(plain)))))
-        there = [(n, some(n, of, terms)) for n, of in opened]
-        none = self.f.any(c for _, c in there) ^ 1 if plain else FALSE
-        options: list[tuple[Formula, Holder]] = [
-            (self.f.both(none, is_plain(i, terms)), Plain(n, x)) for i, (n, x) in enumerate(plain)
-        ]
-        options += [(c, Read(n, relation(n, terms))) for n, c in there]
-        return Described(tuple(options))
-
-    def _one_at_most(
-        self,
-        relation: Callable[[int, tuple[Term, ...]], Callable[[tuple[Term, ...]], Formula]],
-        n: int,
-        indices: int,
-        width: int,
-        names: tuple[Term, ...],
-    ) -> Formula:
-        at, x, y = names[:indices], names[indices : indices + width], names[indices + width :]
-        of = relation(n, at)
-        return self.f.implies(self.f.both(of(x), of(y)), self.logic.all_same(x, y))
-
-    def _axiom(self, f: Formula) -> None:
-        if f not in self.axioms:
-            self.axioms.append(f)
 
     # ------------------------------------------------------------ joining
 
@@ -316,24 +159,77 @@ class OpenValues(Values):
                 element: Type = t.element if isinstance(t, Array) else Bool()
                 chosen = tuple(options)
                 return Family(lambda x: self.select(element, [(c, v.part(x)) for c, v in chosen]))
+            if t == Bool():
+                return self._one_of(options)
         return super().select(t, options)
 
+    def _joined(self, options: Iterable[tuple[Formula, Cases]]) -> Cases:
+        found: dict[int, list[tuple[Formula, Formula]]] = {}
+        for c, cases in options:
+            for value, here in cases.items():
+                found.setdefault(value, []).append((c, here))
+        return self.cases((value, self._one_of(conditions)) for value, conditions in found.items())
+
+    def _one_of(self, options: Iterable[tuple[Formula, Formula]]) -> Formula:
+        """One of these formulas, whose conditions exclude one another; those that are the same are taken together."""
+        when: dict[Formula, list[Formula]] = {}
+        for c, f in options:
+            when.setdefault(f, []).append(c)
+        return self.f.any(self.f.both(self.f.any(cs), f) for f, cs in when.items())
+
     def _merged(self, options: Sequence[tuple[Formula, Described]]) -> list[tuple[Formula, Holder]]:
-        plain: dict[Holder, list[Formula]] = {}
-        rest: list[tuple[Formula, Holder]] = []
+        """What it may be in one of several cases.  Of each member there is at most one that is read."""
+        found: dict[Holder, list[tuple[Formula, Formula]]] = {}
         for c, value in options:
             for here, holder in value.options:
-                both = self.f.both(c, here)
-                if both == FALSE:
-                    continue
-                if isinstance(holder, Read):
-                    rest.append((both, self._where(both, holder) if c != TRUE else holder))
-                else:
-                    plain.setdefault(holder, []).append(both)
-        return [*((self.f.any(cs), h) for h, cs in plain.items()), *rest]
+                if self.f.both(c, here) != FALSE:
+                    found.setdefault(holder, []).append((c, here))
+        plain: list[tuple[Formula, Holder]] = []
+        read: dict[int, list[tuple[Formula, Formula, Read]]] = {}
+        for holder, conditions in found.items():
+            when = self._one_of(conditions)
+            if isinstance(holder, Read):
+                # Where there is none, it holds of none: which case it is is all that has to be said besides.
+                case = self.f.any(c for c, _ in conditions)
+                read.setdefault(holder.member, []).append((when, case, holder))
+            else:
+                plain.append((when, holder))
+        return [*plain, *(self._one_read(member, some) for member, some in read.items())]
 
-    def _where(self, condition: Formula, holder: Read) -> Read:
-        return Read(holder.member, lambda x: self.f.both(condition, holder.which(x)))
+    def _one_read(self, member: int, some: list[tuple[Formula, Formula, Read]]) -> tuple[Formula, Read]:
+        if len(some) == 1 and some[0][1] == TRUE:
+            return some[0][0], some[0][2]
+
+        def which(terms: tuple[Term, ...]) -> Formula:
+            return self.f.any(self.f.both(case, holder.which(terms)) for _, case, holder in some)
+
+        return self.f.any(when for when, _, _ in some), Read(member, which)
+
+    def replaced(self, value: SymValue, to: Replacement) -> SymValue:
+        """The value with other terms for quantifier variables."""
+        logic = self.logic
+        match value:
+            case int():
+                return logic.replaced(value, to)
+            case dict():
+                return self.cases((x, logic.replaced(c, to)) for x, c in value.items())
+            case tuple():
+                return tuple(self.replaced(part, to) for part in value)
+            case Family(part):
+                return Family(lambda key: self.replaced(part(key), to))
+            case Described(options):
+                return Described(tuple((logic.replaced(c, to), self._replaced_holder(h, to)) for c, h in options))
+            case _:
+                raise InternalError("a value of no kind")
+
+    def _replaced_holder(self, holder: Holder, to: Replacement) -> Holder:
+        match holder:
+            case Known(member, terms):
+                return Known(member, to.all(terms))
+            case Read(member, which):
+                return Read(member, lambda terms: self.logic.replaced(which(terms), to))
+            case Plain():
+                return holder
 
     def is_one(self, value: Described, key: Key) -> Formula:
         """Whether the value is this one."""
@@ -359,7 +255,22 @@ class OpenValues(Values):
                 self.logic.every_of(names, self.equal(element, a.part(key), b.part(key)))
                 for key, names in self.keys(index)
             )
+        if isinstance(t, Union) and not is_scalar(t):
+            # What stands for a member that is not held is no value, and need not be the same.
+            held = enumerate(zip(t.members, a[1], b[1], strict=True))
+            return self.f.any(
+                self.f.all([a[0].get(i, FALSE), b[0].get(i, FALSE), self.equal(m, x, y)]) for i, (m, x, y) in held
+            )
+        if isinstance(t, Queue):
+            same = self._same_case(a[0], b[0])
+            return self.f.all([same, *self._same_elements(t, a, b)])
         return super().equal(t, a, b)
+
+    def _same_elements(self, t: Queue, a: SymValue, b: SymValue) -> Iterator[Formula]:
+        """What stands behind the end of a queue is no value either."""
+        for i, (x, y) in enumerate(zip(a[1], b[1], strict=True)):
+            there = self.f.any(c for n, c in a[0].items() if n > i)
+            yield self.f.implies(there, self.equal(t.element, x, y))
 
     def _equal(self, t: Type, a: Described, b: Described) -> Formula:
         members = members_of(t)
@@ -388,23 +299,15 @@ class OpenValues(Values):
         return self.f.any(out)
 
 
-@dataclass(frozen=True)
-class _Lookup:
-    """The part of a state variable for one more index."""
-
-    values: OpenValues
-    index: Type
-    element: Type
-    name: str
-    sorts: tuple[str, ...]
-    terms: tuple[Term, ...]
-
-    def __call__(self, key: Key) -> SymValue:
-        name = self.name
-        if isinstance(self.index, Union):
-            name += f"#{key.member}"
-        held = self.values.held
-        if isinstance(key, Plain):
-            return held(self.element, f"{name}[{key.value}]", self.sorts, self.terms)
-        sorts = tuple(t.sort for t in key.terms)
-        return held(self.element, name, (*self.sorts, *sorts), (*self.terms, *key.terms))
+__all__ = [
+    "Described",
+    "Family",
+    "Holder",
+    "Key",
+    "Known",
+    "NotFirstOrder",
+    "OpenValues",
+    "Plain",
+    "Read",
+    "Uncountable",
+]

@@ -1,22 +1,40 @@
 """Instances of a spec with other sizes of the types without bounds, and the states that they reach.
 
-What holds in all reachable states of small instances is what an invariant may say; the explicit engine gives them for
-little.
+What holds in all reachable states of small instances is what an invariant may say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cached_property
+from itertools import permutations, product
+from typing import Any
 
-from hmmspec.checker.explicit.engine import explore
-from hmmspec.checker.options import CheckOptions
+import numpy as np
+
+from hmmspec.checker.symbolic.cells import Cell, Id, Slot, Value, abstract, renamed, renamed_cell, slots
 from hmmspec.diagnostics import Limit, SpecError
 from hmmspec.lang import syntax as S
-from hmmspec.system.build import build
+from hmmspec.system import expr as E
+from hmmspec.system.build import Overrides, build
 from hmmspec.system.run import Interpreter, State
-from hmmspec.system.system import System
-from hmmspec.system.types import Symmetric
+from hmmspec.system.system import Property, System
+from hmmspec.system.types import (
+    Array,
+    Queue,
+    Record,
+    Set,
+    Symmetric,
+    Type,
+    cardinality,
+    from_ordinal,
+    is_scalar,
+)
+
+WALK = 60  # steps of a random run
 
 
 @dataclass(frozen=True)
@@ -48,18 +66,60 @@ class Instances:
                     return param
         raise Limit(f"the size of {name} is not a param: there is no proof for every size of it")
 
+    @property
+    def params(self) -> frozenset[str]:
+        """The params that are sizes of types without bounds."""
+        return frozenset(self._params.values())
+
+    def param(self, name: str) -> str:
+        """The param that is the size of a type."""
+        return self._params[name]
+
+    def check_sizes(self) -> None:
+        """Raises Limit where a size is used for something else besides: then instances differ in more than how many
+        identities there are."""
+        for name in self.every:
+            for a, b in zip(*(_parts(self.of(s)) for s in self._two(name)), strict=True):
+                if _sizeless(a) != _sizeless(b):
+                    raise Limit(self._elsewhere(name, a))
+
+    def check_property(self, p: Property) -> None:
+        """The same for one property."""
+        for name in self.every:
+            shapes = {_sizeless(next(q for q in self.of(s).properties if q.name == p.name)) for s in self._two(name)}
+            if len(shapes) > 1:
+                raise Limit(self._elsewhere(name, p))
+
+    def _two(self, name: str) -> list[Sizes]:
+        """Sizes that differ in one type."""
+        return [Sizes(tuple((n, 2 + (n == name) * more) for n in self.every)) for more in (0, 1)]
+
+    def _elsewhere(self, name: str, where: object) -> str:
+        called = getattr(where, "name", "")
+        return (
+            f"{called + ' depends on' if called else 'something depends on'} {self._params[name]}, which has no value "
+            f"where there is any number of {name}: give it a param of its own, or say it with identities"
+        )
+
     def of(self, sizes: Sizes) -> System:
         """The instance with these sizes, the other params as in this one."""
         if sizes not in self._made:
-            values = {name: value for name, value, _ in self.system.params}
-            overrides = {self._params[name]: n for name, n in sizes.of}
-            instance = self.system.instance
-            try:
-                self._made[sizes] = build(self.spec, overrides, instance)
-            except SpecError as e:
-                raise Limit(f"no instance with {sizes}: {e.diagnostics[0].message}") from None
-            del values
+            self._made[sizes] = self._build(sizes, self._set)
         return self._made[sizes]
+
+    @cached_property
+    def _set(self) -> Overrides:
+        """Params that this System has otherwise than its instance: set on the command line."""
+        own = Sizes(tuple((name, size_of(self.system, name)) for name in self.every))
+        plain = {name: value for name, value, _ in self._build(own, {}).params}
+        return {name: E.Const(value, t) for name, value, t in self.system.params if plain.get(name) != value}
+
+    def _build(self, sizes: Sizes, more: Overrides) -> System:
+        overrides: Overrides = {**more, **{self._params[name]: n for name, n in sizes.of}}
+        try:
+            return build(self.spec, overrides, self.system.instance)
+        except SpecError as e:
+            raise Limit(f"no instance with {sizes}: {e.diagnostics[0].message}") from None
 
     def interpreter(self, sizes: Sizes) -> Interpreter:
         """What runs it."""
@@ -75,10 +135,246 @@ class Instances:
         for f in sorted(found, key=lambda f: (sum(f.values()), tuple(f.values()))):
             yield Sizes(tuple(f.items()))
 
-    def reached(self, sizes: Sizes, states: int) -> list[State]:
-        """States that the instance reaches: all, or so many."""
-        options = CheckOptions(symmetry=False, states=states, expectations=False, witness=False)
-        return list(explore(self.of(sizes), options).states)[:states]
+    def same(self, n: int) -> Sizes:
+        """So many identities of each."""
+        return Sizes(tuple((name, n) for name in self.every))
+
+
+@dataclass
+class Reached:
+    """States that an instance reaches, all (`complete`) or some of them.
+
+    matrix: a row for each state, a column for each of `slots`.
+    """
+
+    sizes: Sizes
+    interp: Interpreter
+    states: list[State]
+    complete: bool
+    slots: list[Slot] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.slots = slots(self.interp.system)
+        self._places = {s.cell: i for i, s in enumerate(self.slots)}
+        self._values: dict[int, tuple[list[int], Any]] = {}
+        self._known: set[State] | None = None
+
+    def add_after(self, state: State, most: int) -> list[State]:
+        """States that follow a reached one are reached, too: up to so many that were not known, the nearest first."""
+        if self._known is None:
+            self._known = set(self.states)
+        new: list[State] = []
+        todo = [state]
+        for s in todo:  # it grows
+            for _, _, t in self.interp.expand(s)[0]:
+                if t not in self._known:
+                    self._known.add(t)
+                    new.append(t)
+                    todo.append(t)
+            if len(new) >= most:
+                break
+        self.states += new
+        self._values.clear()
+        self.__dict__.pop("matrix", None)
+        return new
+
+    @cached_property
+    def matrix(self) -> Any:
+        """Raw values, as they are in the packed states: a column for each cell."""
+        if self.states and isinstance(self.states[0], bytes):
+            packed = np.frombuffer(b"".join(self.states), dtype=np.uint8)  # type: ignore[arg-type]
+            packed = packed.reshape(len(self.states), -1)
+            columns = [packed[:, s.slot] if s.bit < 0 else packed[:, s.slot] >> s.bit & 1 for s in self.slots]
+        else:
+            columns = [np.array([raw(state[s.slot], s) for state in self.states], dtype=np.int32) for s in self.slots]
+        return columns
+
+    def column(self, place: int) -> tuple[list[int], Any]:
+        """The different values of a cell, and for each state which of them."""
+        if place not in self._values:
+            different, which = np.unique(self.matrix[place], return_inverse=True)
+            self._values[place] = [int(x) for x in different], which.astype(np.int16)
+        return self._values[place]
+
+    def place(self, cell: Cell) -> int | None:
+        """The column of a cell of this instance."""
+        return self._places.get(cell)
+
+    def symmetric(self) -> Mapping[str, Symmetric]:
+        """The types with identities, by name."""
+        return {t.name: t for t in self.interp.system.symmetric}
+
+
+def raw(value: object, s: Slot) -> int:
+    """What a column holds of the value of a slot."""
+    if s.length:
+        return len(value)  # type: ignore[arg-type]
+    assert isinstance(value, int)
+    return value >> s.bit & 1 if s.bit >= 0 else int(value)
+
+
+def namings(reached: Reached, names: Sequence[Id]) -> Iterator[Mapping[Id, Id]]:
+    """All ways to give the names to different identities of an instance: name -> identity."""
+    sorts = list(dict.fromkeys(n.sort for n in names))
+    choices = []
+    for sort in sorts:
+        of_it = [n for n in names if n.sort == sort]
+        size = reached.symmetric()[sort].size
+        choices.append(
+            [dict(zip(of_it, (Id(sort, i) for i in p), strict=True)) for p in permutations(range(size), len(of_it))]
+        )
+    for some in product(*choices):
+        yield {name: i for d in some for name, i in d.items()}
+
+
+class Columns:
+    """What cells hold, in terms of names, in all sampled states and for all namings: a row for each different case.
+
+    values: of each cell, what its codes stand for; rows: the codes.
+    """
+
+    def __init__(self, samples: Sequence[Reached], cells: Sequence[Cell], names: Sequence[Id]) -> None:
+        self.cells, self.names = list(cells), list(names)
+        self.values: list[list[Value]] = [[] for _ in cells]
+        self._codes: list[dict[Value, int]] = [{} for _ in cells]
+        self.types: list[Type | None] = [None for _ in cells]
+        blocks = []
+        for reached in samples:
+            for naming in namings(reached, names):
+                block = self._block(reached, naming)
+                if block is not None:
+                    blocks.append(block)
+        rows = np.concatenate(blocks) if blocks else np.zeros((0, len(cells)), dtype=np.int16)
+        self.rows = different_rows(rows)
+
+    def _block(self, reached: Reached, naming: Mapping[Id, Id]) -> Any:
+        back = {i: name for name, i in naming.items()}
+        columns = []
+        for k, cell in enumerate(self.cells):
+            place = reached.place(renamed_cell(cell, dict(naming)))
+            if place is None:
+                return None
+            t = reached.slots[place].type
+            self.types[k] = t
+            raw, which = reached.column(place)
+            table = np.array([self._code(k, renamed(abstract(t, x), back)) for x in raw], dtype=np.int16)
+            columns.append(table[which])
+        if not columns:
+            return np.zeros((1 if reached.states else 0, 0), dtype=np.int16)
+        return different_rows(np.stack(columns, axis=1))
+
+    def _code(self, k: int, value: Value) -> int:
+        found = self._codes[k].get(value)
+        if found is None:
+            found = self._codes[k][value] = len(self.values[k])
+            self.values[k].append(value)
+        return found
+
+    def code(self, k: int, value: Value) -> int:
+        """The code of a value of cell k, one that no row has where no state had it."""
+        return self._code(k, value)
+
+
+def different_rows(rows: Any) -> Any:
+    """Each row once."""
+    if rows.shape[0] < 2 or rows.shape[1] == 0:
+        return rows[:1] if rows.shape[1] == 0 else rows
+    # Rows as single numbers, as long as they fit, sort far quicker than rows.
+    spans = [int(x) + 1 for x in rows.max(axis=0)]
+    total = 1
+    for s in spans:
+        total *= s
+    if total < 1 << 62:
+        keys = np.zeros(rows.shape[0], dtype=np.int64)
+        for k, s in enumerate(spans):
+            keys = keys * s + rows[:, k]
+        _, first = np.unique(keys, return_index=True)
+        return rows[first]
+    return np.unique(rows, axis=0)
+
+
+def _parts(system: System) -> list[object]:
+    """What the steps of an instance are made of."""
+    return [*system.variables, *system.rules, *system.assumes]
+
+
+def _sizeless(x: object) -> object:
+    """Without the sizes of symmetric types."""
+    match x:
+        case E.Const(value, t):
+            return "const", _sizeless(t), _sizeless_value(t, value)
+        case Symmetric(name, _):
+            return name
+        case tuple() | list():
+            return tuple(_sizeless(y) for y in x)
+        case _ if is_dataclass(x):
+            return type(x).__name__, *(_sizeless(getattr(x, f.name)) for f in fields(x) if f.compare)
+        case _:
+            return x
+
+
+def _sizeless_value(t: Type, value: object) -> object:
+    """Values are numbered through; what a number means depends on the sizes of what comes before it."""
+    match t:
+        case Array(_, element) | Queue(_, element) if isinstance(value, tuple):
+            parts = tuple(_sizeless_value(element, v) for v in value)
+            return parts if len(set(parts)) > 1 else parts[:1]
+        case Record(_, named) if isinstance(value, tuple):
+            return tuple(_sizeless_value(f, v) for (_, f), v in zip(named, value, strict=True))
+        case Set(element) if isinstance(value, int):
+            if value == (1 << cardinality(element)) - 1:
+                return "all"
+            there = [from_ordinal(element, i) for i in range(cardinality(element)) if value >> i & 1]
+            return tuple(abstract(element, v) for v in there)
+        case _ if is_scalar(t) and isinstance(value, int):
+            return abstract(t, value)
+        case _:
+            return value
+
+
+class Sampler:
+    """Looks for reachable states.  look: is shown every new state and the steps out of it, and may stop the search by
+    raising."""
+
+    def __init__(self, interp: Interpreter, look: Callable[[State, list[Any], list[Any]], None] | None = None) -> None:
+        self.interp, self.look = interp, look
+
+    def sample(self, sizes: Sizes, states: int, seconds: float, seed: int = 0) -> Reached:
+        """Breadth first, and where that does not reach all, random runs for the other half."""
+        until = time.monotonic() + seconds
+        found: dict[State, None] = dict.fromkeys(self.interp.initial())
+        queue = list(found)
+        complete = True
+        for at, s in enumerate(queue):  # the queue grows
+            if (len(found) > states // 2 and at) or time.monotonic() > until:
+                complete = False
+                break
+            for t in self._successors(s):
+                if t not in found:
+                    found[t] = None
+                    queue.append(t)
+        if not complete:
+            self._walk(found, queue, states, until, random.Random(seed))
+        return Reached(sizes, self.interp, list(found), complete)
+
+    def _successors(self, s: State) -> list[State]:
+        steps, failures = self.interp.expand(s)
+        if self.look is not None:
+            self.look(s, steps, failures)
+        return [t for _, _, t in steps]
+
+    def _walk(
+        self, found: dict[State, None], queue: list[State], states: int, until: float, rng: random.Random
+    ) -> None:
+        starts = list(self.interp.initial())
+        while len(found) < states and time.monotonic() < until:
+            s = rng.choice(starts if rng.random() < 0.5 else queue)
+            for _ in range(WALK):
+                after = self._successors(s)
+                if not after:
+                    break
+                s = rng.choice(after)
+                found[s] = None
 
 
 def size_of(system: System, name: str) -> int:

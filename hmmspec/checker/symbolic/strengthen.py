@@ -1,234 +1,229 @@
-"""Invariants that make a claim provable, found by the tool itself.
+"""Lemmas that make claims inductive, found by the tool itself.
 
-Where a step out of a state breaks the claim although everything claimed so far holds in that state, the state should
-better not be reachable.  So facts (see `literals`) are looked for that hold together in it, for some choice of
-identities, and in no reachable state of small instances: that they never hold together is a candidate.  Candidates are
-claims like any other: they must be kept by all steps themselves.  One that is not, and whose counterexample no further
-candidate excludes, is dropped, and never tried again; what is left at the end is inductive together with the claims.
+In small instances every step is asked whether it keeps every claim.  Where one does not, out of a state in which all
+that is claimed holds, that state should better not be reachable: a lemma that excludes it (see `candidates`) becomes a
+claim like any other.  One that turns out to be false is dropped and never tried again.  What is left at the end is
+inductive in these instances, and it is known which claim needs which.
 
-After P. Garg et al., "ICE: a robust framework for learning invariants", 2014, and O. Padon et al., "Ivy: safety
-verification by interactive generalization", 2016 (diagrams); reachable states of small instances say what may be
-generalised.
+After P. Garg et al., "ICE: a robust framework for learning invariants", 2014; O. Padon et al., "Ivy: safety
+verification by interactive generalization", 2016 (generalising what is to be excluded); A. Bradley, "SAT-based model
+checking without unrolling", 2011 (only the part of a state that leads to the bad one; lemmas that are inductive
+relative to the others first); H. Ma et al., "I4: incremental inference of inductive invariants", 2019 (small
+instances).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
-from itertools import combinations, permutations, product
+from itertools import islice
 
-from hmmspec.checker.symbolic.induction import Claim, Gap, Induction
-from hmmspec.checker.symbolic.literals import EACH, Fact, facts, names_of
-from hmmspec.checker.symbolic.samples import Instances, Sizes
-from hmmspec.diagnostics import Limit
-from hmmspec.system import expr as E
+from hmmspec.checker.symbolic.candidates import Cube
+from hmmspec.checker.symbolic.cells import Id, Slot, abstract, ids, ids_of
+from hmmspec.checker.symbolic.grounded import Grounded, Hole, Known
+from hmmspec.checker.symbolic.lemmas import Lemma
+from hmmspec.checker.symbolic.samples import Reached, Sizes, raw
 from hmmspec.system.faults import SpecFault
-from hmmspec.system.run import Interpreter, State
-from hmmspec.system.system import System
-from hmmspec.system.types import BOOL
+from hmmspec.system.run import State
 
-Clause = tuple[tuple[int, bool], ...]  # facts by number that never have these values together
-
-STATES = 4000  # of a small instance that are looked at
-POINTS = 40_000  # states times choices of identities
-AT_ONCE = 6  # candidates that one counterexample gives
-
-
-class Samples:
-    """Reachable states of small instances, as the facts see them: for each fact one number, bit k of which says
-    whether it holds at point k (a state and a choice of identities)."""
-
-    def __init__(self, instances: Instances, system: System, largest: int = 2) -> None:
-        self.instances, self.every = instances, instances.every
-        self.facts = facts(system, self.every)
-        self.names = [name for name, _ in names_of(system, self.every)]
-        self.masks = [0] * len(self.facts)
-        self.points = 0
-        for sizes in list(instances.sizes(largest))[::-1]:
-            if self.points < POINTS:
-                self._add(sizes)
-
-    def _add(self, sizes: Sizes) -> None:
-        interp = self.instances.interpreter(sizes)
-        states = self.instances.reached(sizes, STATES)
-        for binding in bindings(sizes):
-            if self.points >= POINTS:
-                return
-            columns = columns_of(interp, facts(interp.system, self.every), self.names, binding, states)
-            for i, column in enumerate(columns):
-                self.masks[i] |= column << self.points
-            self.points += len(states)
-
-    def never(self, holding: Sequence[tuple[int, bool]]) -> bool:
-        """Whether these facts never have these values together."""
-        together = (1 << self.points) - 1
-        for i, value in holding:
-            together &= self.masks[i] if value else ~self.masks[i]
-        return not together
-
-
-def bindings(sizes: Sizes) -> Iterator[tuple[int, ...]]:
-    """Choices of identities for the names of facts: different ones, while there are enough."""
-    of_each = [list(permutations(range(n), EACH)) if n >= EACH else [(0,) * EACH] for _, n in sizes.of]
-    for chosen in product(*of_each):
-        yield tuple(x for some in chosen for x in some)
-
-
-def columns_of(
-    interp: Interpreter, known: Sequence[Fact], names: Sequence[str], binding: tuple[int, ...], states: Sequence[State]
-) -> list[int]:
-    """Of each fact a number: bit k says whether it holds in state k; where it cannot be evaluated it does not."""
-    out: list[int] = []
-    for fact in known:
-        used = [n for n in names if n in fact.names]
-        values = [binding[names.index(n)] for n in used]
-        holds = interp.truth(fact.expr, names=tuple(used))
-        bits = 0
-        for k, s in enumerate(states):
-            try:
-                if holds(s, *values):
-                    bits |= 1 << k
-            except SpecFault:
-                continue
-        out.append(bits)
-    return out
+WITNESSES = 3  # states that are looked at where a hole is reached
+BEYOND = 200  # states that are looked at where a lemma turns out to be wrong: there are more of the kind
+TRIED = 8  # candidates of one hole that are asked whether they are inductive by themselves
 
 
 @dataclass
-class Strengthened:
-    """What came of it.  lemmas: what was found, besides the claims; open_: claims that are not shown, each with a
-    counterexample to induction (None: not decided in time)."""
-
-    lemmas: list[Claim] = field(default_factory=list)
-    open_: dict[Claim, Gap | None] = field(default_factory=dict)
-
-
 class Strengthener:
-    """Looks for what is missing.  seconds: for all of it."""
+    """Looks for what is missing.
 
-    def __init__(self, induction: Induction, instances: Instances, claims: Sequence[Claim], seconds: float) -> None:
-        self.induction, self.instances, self.claims = induction, instances, list(claims)
-        self.until = time.monotonic() + seconds
-        self.system = induction.encoding.system
-        self._samples: Samples | None = None
-        self.lemmas: dict[Clause, Claim] = {}
-        self.refused: set[Clause] = set()
+    open: claims that were given up, each with what stands in the way; violated: those of them that a real step breaks.
+    support: what the steps need to keep a claim.  samples: reachable states of small instances; claims: what is to be
+    shown; helpers: invariants of the spec that may be claimed, too; tell: is told how far it is.
+    """
 
-    @property
-    def samples(self) -> Samples:
-        """Made when the first counterexample asks for them."""
-        if self._samples is None:
-            self._samples = Samples(self.instances, self.system)
-        return self._samples
+    samples: Sequence[Reached]
+    claims: list[Known]
+    helpers: Sequence[Known]
+    tell: Callable[[str], None] = lambda _: None
+    lemmas: dict[Lemma, Known] = field(default_factory=dict)
+    refused: set[Lemma] = field(default_factory=set)
+    open: dict[Known, Hole] = field(default_factory=dict)
+    violated: set[Known] = field(default_factory=set)
+    support: dict[Known, set[Known]] = field(default_factory=dict)
+    _named: dict[Lemma, Known] = field(default_factory=dict)
+    _truths: dict[tuple[Known, Sizes], Callable[..., object]] = field(default_factory=dict)
 
-    def run(self, tell: Callable[[str], None] = lambda _: None) -> Strengthened:
-        """Strengthen until nothing is broken, or nothing helps, or the time is up."""
-        out = Strengthened()
-        todo: list[Claim] = list(self.claims)
+    def active(self) -> list[Known]:
+        """Everything that is claimed now."""
+        return [*self.claims, *self.lemmas.values()]
+
+    def enter(self) -> None:
+        """From now on it is another instance: all has to be shown again."""
+        self.support.clear()
+
+    def add(self, g: Grounded, claim: Known, until: float) -> bool:
+        """Claim this, too, and make it inductive in the instance.  False: there was not time enough; then everything
+        is as it was.  A claim that cannot be made inductive is put into `open`."""
+        before = list(self.claims), dict(self.lemmas), dict(self.support)
+        if claim not in self.claims:
+            self.claims.append(claim)
+        try:
+            self._close(g, [claim], until)
+        except TimeoutError:
+            self.claims, self.lemmas, self.support = before
+            return False
+        return True
+
+    def _close(self, g: Grounded, todo: list[Known], until: float) -> None:
+        """Make these inductive, and whatever that needs.  Raises TimeoutError."""
         while todo:
-            if time.monotonic() > self.until:
-                raise Limit("time")
-            claim = todo.pop(0)
-            if claim not in self.claims and claim not in self.lemmas.values():
+            if time.monotonic() > until:
+                raise TimeoutError
+            c = todo.pop()
+            if c in self.support or (c not in self.claims if c.lemma is None else c.lemma not in self.lemmas):
                 continue
-            gap = next(self.induction.gaps([*self.claims, *self.lemmas.values()], [claim]), None)
-            if gap is None:
+            needed = g.needed(self.active(), c)
+            if needed is not None:
+                self.support[c] = needed
+                todo += [x for x in needed if x not in self.support]
                 continue
-            new = self._blocking(gap) if isinstance(gap, Gap) else []
-            if new:
-                tell(f"{len(self.lemmas)} lemmas, {len(todo)} to check")
-                # What was just found is looked at first: what is wrong with it shows soonest.
-                todo = [*new, claim, *(c for c in todo if c != claim)]
-            elif claim in self.claims:
-                out.open_[claim] = gap if isinstance(gap, Gap) else None
+            hole = g.hole(c)
+            cube = Cube(hole.state, [g.slots[i] for i in hole.cells], self.samples)
+            if cube.reached and not any(
+                self._breaks(c, hole.rule, r, s) for r, s in islice(cube.witnesses(), WITNESSES)
+            ):
+                # With other identities besides the step is another: more must be said of these.
+                cube = Cube(hole.state, _around(g, hole), self.samples, base=len(hole.cells))
+            if cube.reached:
+                todo += self._refute(c, hole, cube)
+                continue
+            new = self._blocking(g, hole, cube)
+            if new is not None:
+                todo += [c, new]  # the new one comes first: what is wrong with it shows soonest
+                self.tell(f"{len(self.lemmas)} lemmas")
             else:
-                self._drop(claim)
-                # Whatever was shown with its help has to be shown again.
-                todo = [*self.claims, *self.lemmas.values()]
-                out.open_.clear()
-        out.lemmas = list(self.lemmas.values())
-        return out
+                self.open[c] = hole
+                todo += self._drop(c)
 
-    def _drop(self, claim: Claim) -> None:
-        clause = next(k for k, c in self.lemmas.items() if c == claim)
-        del self.lemmas[clause]
-        self.refused.add(clause)
+    def _real(self, c: Known, hole: Hole, cube: Cube) -> bool:
+        return any(self._breaks(c, hole.rule, r, s) for r, s in islice(cube.witnesses(), WITNESSES))
 
-    # ------------------------------------------------------------ candidates
+    def _breaks(self, c: Known, rule: int, reached: Reached, state: State) -> bool:
+        """Whether a step of the rule out of this state breaks the claim."""
+        steps, failures = reached.interp.expand(state)
+        e = c.expr(reached.interp.system)
+        if e is None:
+            return any(number == rule and f.name == c.name for number, _, f in failures)
+        after = [t for number, _, t in steps if number == rule]
+        if not c.is_step(reached.interp.system):
+            return any(not self._true(c, reached, t) for t in after)
+        holds = reached.interp.truth(e, step=True)
+        try:
+            return not all(holds(state, t) for t in after)
+        except SpecFault:
+            return True
 
-    def _blocking(self, gap: Gap) -> list[Claim]:
-        """New candidates that exclude the state of a counterexample."""
-        interp = self.instances.interpreter(gap.sizes)
-        state = interp.build(gap.model.values(self.induction.encoding.state, interp.system))
-        known = facts(interp.system, self.instances.every)
-        found: list[Clause] = []
-        for size in (1, 2, 3):
-            for binding in bindings(gap.sizes):
-                columns = columns_of(interp, known, self.samples.names, binding, [state])
-                found += self._impossible([(i, bool(c)) for i, c in enumerate(columns)], size)
-            found = [c for c in dict.fromkeys(found) if c not in self.refused and c not in self.lemmas]
-            if found:
-                break
-        made: list[Claim] = []
-        for clause in sorted(found, key=self._cost)[:AT_ONCE]:
-            self.lemmas[clause] = claim = self._claim(clause)
-            made.append(claim)
-        return made
+    def _refute(self, c: Known, hole: Hole, cube: Cube) -> list[Known]:
+        """A reached state has a step that breaks the claim.  What follows it is reached, too, and shows which other
+        claims are wrong."""
+        new = [(r, t) for r, s in islice(cube.witnesses(), WITNESSES) for t in r.add_after(s, BEYOND)]
+        wrong = {c: hole}
+        for reached, t in new:
+            for k in self.active():
+                if k not in wrong and not k.is_step(reached.interp.system) and not self._true(k, reached, t):
+                    wrong[k] = hole
+        again: list[Known] = []
+        for k in wrong:
+            if k.lemma is None:
+                self.violated.add(k)
+                self.open[k] = hole
+            again += self._drop(k)
+        return again
 
-    def _impossible(self, holding: list[tuple[int, bool]], size: int) -> list[Clause]:
-        """So many of these facts that never have these values together in the samples, though fewer of them do."""
-        s = self.samples
-        everything = (1 << s.points) - 1
-        columns = [(i, value, s.masks[i] if value else s.masks[i] ^ everything) for i, value in holding]
-        if size == 1:
-            return [((i, value),) for i, value, column in columns if not column]
-        # Facts that tell nothing apart in the samples say nothing here.
-        columns = [c for c in columns if c[2] and c[2] != everything]
-        if size == 2:
-            return [((i, v), (j, w)) for (i, v, a), (j, w, b) in combinations(columns, 2) if not a & b]
-        out: list[Clause] = []
-        for (i, v, a), (j, w, b) in combinations(columns, 2):
-            both = a & b
-            if both and len(out) < 400:
-                out += [((i, v), (j, w), (k, x)) for k, x, c in columns if k > j and not both & c and b & c and a & c]
-        return out
+    def refuted(self, k: Known) -> None:
+        """A reached state is one in which this does not hold."""
+        self.violated.add(k)
+        if k in self.claims:
+            self._drop(k)
 
-    def _cost(self, clause: Clause) -> tuple[int, int, int]:
-        """The most general first: few facts, few names, and facts that hold rarely tell little."""
-        names = frozenset[str]().union(*(self.samples.facts[i].names for i, _ in clause))
-        covered = 0
-        for i, value in clause:
-            n = self.samples.masks[i].bit_count()
-            covered += n if value else self.samples.points - n
-        return len(clause), len(names), -covered
+    def _true(self, k: Known, reached: Reached, state: State) -> bool:
+        key = k, reached.sizes
+        if key not in self._truths:
+            e = k.expr(reached.interp.system)
+            assert e is not None
+            self._truths[key] = reached.interp.truth(e)
+        try:
+            return bool(self._truths[key](state))
+        except SpecFault:
+            return False
 
-    def _claim(self, clause: Clause) -> Claim:
-        """That these facts never have these values together, for any (different) identities."""
-        parts: list[E.Expr] = []
-        used: set[str] = set()
-        for i, value in clause:
-            fact = facts_of(self.system, self.instances.every)[i]
-            used |= fact.names
-            parts.append(E.Not(fact.expr) if value else fact.expr)
-        body = reduce(lambda a, b: E.Logic("||", a, b), parts)
-        typed = [(n, t) for n, t in names_of(self.system, self.instances.every) if n in used]
-        for (a, t), (b, u) in combinations(typed, 2):
-            if t == u:
-                body = E.Logic("||", E.Compare("==", E.Local(a, t), E.Local(b, u)), body)
-        if typed:
-            binders = tuple(E.Binder(n, t, E.OverType(t)) for n, t in typed)
-            body = E.Quant("forall", binders, None, body, BOOL)
-        return Claim(f"lemma {len(self.lemmas) + len(self.refused) + 1}", body)
+    def _drop(self, c: Known) -> list[Known]:
+        """No longer claim this; what rested on it has to be shown again."""
+        if c.lemma is None:
+            self.claims.remove(c)
+        else:
+            del self.lemmas[c.lemma]
+            self.refused.add(c.lemma)
+        again = [k for k, by in self.support.items() if c in by and k != c]
+        for k in [*again, c]:
+            self.support.pop(k, None)
+        return again
+
+    def _blocking(self, g: Grounded, hole: Hole, cube: Cube) -> Known | None:
+        """A new claim that excludes the hole; None: there is none."""
+        found = [c for c in cube.candidates() if c.lemma not in self.refused]
+        best: Known | None = None
+        for candidate in found[:TRIED]:
+            known = self._called(candidate.lemma)
+            best = best or known
+            support = g.needed([known, *self.active()], known)
+            if support is not None:
+                self.lemmas[candidate.lemma] = known
+                return known
+        helper = self._helper(g, hole)
+        if helper is not None:
+            self.claims.append(helper)
+            return helper
+        if best is not None:
+            assert best.lemma is not None
+            self.lemmas[best.lemma] = best
+        return best
+
+    def _called(self, lemma: Lemma) -> Known:
+        """With a name that no other has."""
+        return self._named.setdefault(lemma, Known(f"lemma {len(self._named) + 1}", lemma))
+
+    def _helper(self, g: Grounded, hole: Hole) -> Known | None:
+        """Another invariant of the spec that does not hold in the state of the hole."""
+        for h in self.helpers:
+            if h in self.claims or h in self.open or h in self.violated:
+                continue
+            e = h.expr(g.interp.system)
+            try:
+                if e is not None and g.interp.truth(e)(hole.state):
+                    continue
+            except SpecFault:
+                pass
+            return h
+        return None
+
+    def needed(self, for_: Iterable[Known]) -> list[Known]:
+        """These claims and all that they rest on."""
+        out = dict.fromkeys(for_)
+        todo = list(out)
+        while todo:
+            for x in self.support.get(todo.pop(), ()):
+                if x not in out:
+                    out[x] = None
+                    todo.append(x)
+        return list(out)
 
 
-_FACTS: dict[tuple[int, tuple[str, ...]], tuple[System, list[Fact]]] = {}
-
-
-def facts_of(system: System, every: tuple[str, ...]) -> list[Fact]:
-    """`facts`, made once for a system."""
-    key = id(system), every
-    if key not in _FACTS:
-        _FACTS[key] = system, facts(system, every)
-    return _FACTS[key][1]
+def _around(g: Grounded, hole: Hole) -> list[Slot]:
+    """All cells of the state that belong to no other identities than those of the hole."""
+    named: set[Id] = set()
+    for i in hole.cells:
+        s = g.slots[i]
+        named |= {*ids_of(s.cell), *ids(abstract(s.type, raw(hole.state[s.slot], s)))}
+    more = (s for i, s in enumerate(g.slots) if i not in hole.cells and named.issuperset(ids_of(s.cell)))
+    return [*(g.slots[i] for i in hole.cells), *more]

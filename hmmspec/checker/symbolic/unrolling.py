@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import z3
+from collections.abc import Iterator, Sequence
 
 from hmmspec.checker.symbolic.encoding import Encoding
 from hmmspec.checker.symbolic.formulas import Formula
+from hmmspec.checker.symbolic.sat import Circuit, Lit, Sat, Undecided
 
 
 class Unrolling:
@@ -15,61 +14,55 @@ class Unrolling:
 
     def __init__(self, encoding: Encoding) -> None:
         self.encoding = encoding
-        self.solver = z3.SolverFor("QF_FD")
-        self._made: list[dict[int, Any]] = []  # of each copy: the Z3 term of each node
-        self._steps = 0  # copies whose step is there
+        self.sat = Sat()
+        self._copies: list[Circuit] = []
+        self._always: list[list[Formula]] = []
 
     def states(self, count: int) -> None:
         """Make as many states, with the steps between them."""
-        e = self.encoding
-        while len(self._made) < count:
-            k = len(self._made)
-            self._made.append({0: z3.BoolVal(True)})
-            if k:
-                before = [self.term(f, k - 1) for f in e.after]
-                for atom, value in zip(e.atoms, before, strict=True):
-                    self.solver.add(self._atom(atom, k) == value)
-                self.solver.add(self.term(e.moves, k - 1))
+        while len(self._copies) < count:
+            before = self._copies[-1:]
+            self._copies += [behind(x, self.encoding) for x in before] or [Circuit(self.sat, self.encoding.f)]
+            for clause in self._always:
+                self.sat.clause(self._copies[-1].literal(f) for f in clause)
+
+    def always(self, clause: Sequence[Formula]) -> None:
+        """One of these is known to hold in every reachable state (and on every step out of it)."""
+        self._always.append(list(clause))
+        for copy in self._copies:
+            self.sat.clause(copy.literal(f) for f in clause)
 
     def start(self) -> None:
         """State 0 is a start state."""
-        self.states(1)
-        self.solver.add(self.term(self.encoding.start(), 0))
+        self.sat.clause([self.literal(self.encoding.start(), 0)])
 
-    def term(self, f: Formula, k: int) -> Any:
+    def literal(self, f: Formula, k: int) -> Lit:
         """A formula about state k and the step out of it."""
-        known = self._made[k]
-        if f >> 1 not in known:
-            formulas = self.encoding.f
-            for node in formulas.below([f]):
-                if node in known:
-                    continue
-                parts = formulas.parts[node]
-                if parts is None:
-                    known[node] = self._atom(formulas.atoms[node], k)
-                else:
-                    known[node] = z3.And(*(self._signed(known, p) for p in parts))
-        return self._signed(known, f)
-
-    @staticmethod
-    def _signed(known: dict[int, Any], f: Formula) -> Any:
-        return z3.Not(known[f >> 1]) if f & 1 else known[f >> 1]
-
-    @staticmethod
-    def _atom(atom: object, k: int) -> Any:
-        return z3.Bool(f"{k}:{atom}")
+        self.states(k + 1)
+        return self._copies[k].literal(f)
 
     def found(self, f: Formula, k: int, seconds: float) -> bool | None:
         """Whether some run has this in state k (or on the step out of it); None: not decided in so much time."""
-        self.solver.set("timeout", max(1, round(1000 * seconds)))
-        answer = self.solver.check(self.term(f, k))
-        return None if answer == z3.unknown else bool(answer == z3.sat)
+        self.sat.limit(seconds)
+        try:
+            return self.sat.solve([self.literal(f, k)])
+        except Undecided:
+            return None
 
     def run(self, last: int) -> list[dict[str, object]]:
         """The values of all variables in states 0..last of the run that was found."""
-        model = self.solver.model()
-        out = []
-        for k in range(last + 1):
-            holds: dict[object, bool] = {a: z3.is_true(model.eval(self._atom(a, k))) for a in self.encoding.atoms}
-            out.append(self.encoding.plain(holds))
-        return out
+        return list(self._run(last))
+
+    def _run(self, last: int) -> Iterator[dict[str, object]]:
+        e = self.encoding
+        atoms: list[object] = list(e.atoms)
+        for copy in self._copies[: last + 1]:
+            values = self.sat.values(copy.literal(e.f.atom(a)) for a in e.atoms)
+            yield e.plain(dict(zip(atoms, values, strict=True)))
+
+
+def behind(last: Circuit, encoding: Encoding) -> Circuit:
+    """A copy whose state is the one after the step of the last copy, which is taken."""
+    last.sat.clause([last.literal(encoding.moves)])
+    after = (last.literal(f) for f in encoding.after)
+    return Circuit(last.sat, encoding.f, {encoding.f.atom(a): x for a, x in zip(encoding.atoms, after, strict=True)})

@@ -54,6 +54,10 @@ class TyperBase(ABC):
     def binders(self, given: tuple[S.Binder, ...], env: Env) -> tuple[tuple[E.Binder, ...], Env | None]:
         """Core binders and the environment inside them."""
 
+    @abstractmethod
+    def lock_of(self, e: S.Expr, env: Env) -> tuple[LockShape, tuple[E.Expr, ...]] | None:
+        """The lock and index values that `e` names; None (and a diagnostic) if it is not a lock."""
+
     def check(self, e: S.Expr, env: Env, target: Type) -> E.Expr:
         """`e` as a value of exactly `target`."""
         return self.coerce(self.infer(e, env, target), target, e.span)

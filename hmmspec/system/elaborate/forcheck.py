@@ -7,7 +7,7 @@ symmetry reduction sound: identities have no order that a loop could follow.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 
 from hmmspec.diagnostics import Diagnostics
 from hmmspec.system import expr as E
@@ -28,17 +28,46 @@ def is_symmetric(t: Type) -> bool:
             return False
 
 
+@dataclass(frozen=True)
+class Crossing:
+    """What makes the order of passes matter: the statement that writes, or the expression that reads, and of what."""
+
+    at: core.Stmt | E.Expr
+    variable: str
+
+
 def check_for(loop: core.For, defines: Mapping[str, core.Define], diagnostics: Diagnostics) -> None:
     """Report what makes the order of the passes of a symmetric loop matter."""
-    symmetric = {b.name for b in loop.binders if is_symmetric(b.type)}
-    if not symmetric:
+    symmetric = frozenset(b.name for b in loop.binders if is_symmetric(b.type))
+    found = own_parts(loop, symmetric, defines) if symmetric else {}
+    if not isinstance(found, Crossing):
         return
+    if isinstance(found.at, core.Assign):
+        diagnostics.error(
+            "HMM051",
+            found.at.span,
+            "a `for` over a symmetric type writes here outside its own index: the order of its passes would show",
+            fix=f"write only `..[{min(symmetric)}]`, or use count, sum or a set comprehension",
+        )
+    else:
+        diagnostics.error(
+            "HMM051",
+            found.at.span if found.at.span.source.text else loop.span,
+            f"a pass of this `for` over a symmetric type reads '{found.variable}', which another pass writes",
+            fix="take a copy before the loop, or read only at the loop's own index",
+        )
+
+
+def own_parts(
+    loop: core.For, names: frozenset[str], defines: Mapping[str, core.Define]
+) -> dict[str, dict[str, set[int]]] | Crossing:
+    """What each pass has to itself: variable -> name of the loop (of these) -> index positions at which every write and
+    read of the variable has that name.  Or else what passes do to one another."""
     # Under names that no define can bind, so that those in the bodies of defines are not taken for the loop's.
     loop = E.rewrite(
-        loop, lambda e: replace(e, name=f"{e.name} ") if isinstance(e, E.Local) and e.name in symmetric else None
+        loop, lambda e: replace(e, name=f"{e.name} ") if isinstance(e, E.Local) and e.name in names else None
     )
-    own = {f"{name} " for name in symmetric}
-    # variable -> name of the loop -> index positions at which each write has that name
+    own = {f"{name} " for name in names}
     positions: dict[str, dict[str, set[int]]] = {}
     for s in _statements(loop.body):
         if not isinstance(s, core.Assign):
@@ -49,23 +78,12 @@ def check_for(loop: core.For, defines: Mapping[str, core.Define], diagnostics: D
         before = positions.get(root.name, own_at)
         positions[root.name] = {n: before[n] & own_at[n] for n in own}
         if not all(positions[root.name].values()):
-            diagnostics.error(
-                "HMM051",
-                s.span,
-                "a `for` over a symmetric type writes here outside its own index: the order of its passes would show",
-                fix=f"write only `..[{min(symmetric)}]`, or use count, sum or a set comprehension",
-            )
-            return
+            return Crossing(s, root.name)
     for e in _expressions(loop, defines):
         bad = _foreign_read(e, positions)
         if bad is not None:
-            diagnostics.error(
-                "HMM051",
-                e.span if e.span.source.text else loop.span,
-                f"a pass of this `for` over a symmetric type reads '{bad}', which another pass writes",
-                fix="take a copy before the loop, or read only at the loop's own index",
-            )
-            return
+            return Crossing(e, bad)
+    return {variable: {n.rstrip(): set(i) for n, i in at.items()} for variable, at in positions.items()}
 
 
 def _foreign_read(e: E.Expr, written: Mapping[str, Mapping[str, set[int]]]) -> str | None:
@@ -131,6 +149,8 @@ def _expressions(loop: core.For, defines: Mapping[str, core.Define]) -> Iterator
                 given = dict(zip((p.name for p in define.params), x.args, strict=True))
                 yield from with_defines(E.substitute(define.body, given))
 
+    for b in loop.binders[1:]:  # the first is asked before all passes
+        yield from (x for e in _bounds(b) for x in with_defines(e))
     if loop.filter is not None:
         yield from with_defines(loop.filter)
     for s in _statements(loop.body):
@@ -142,9 +162,15 @@ def _expressions(loop: core.For, defines: Mapping[str, core.Define]) -> Iterator
             elif isinstance(value, E.Node):
                 yield from with_defines(value)  # type: ignore[arg-type]
             elif f.name == "binders":
-                for b in value:
-                    if isinstance(b.domain, E.OverSet):
-                        yield from with_defines(b.domain.set)
-                    elif isinstance(b.domain, E.OverRange):
-                        yield from with_defines(b.domain.low)
-                        yield from with_defines(b.domain.high)
+                yield from (x for b in value for e in _bounds(b) for x in with_defines(e))
+
+
+def _bounds(b: E.Binder) -> tuple[E.Expr, ...]:
+    """What the domain of a binder is made of."""
+    match b.domain:
+        case E.OverSet(of):
+            return (of,)
+        case E.OverRange(low, high):
+            return (low, high)
+        case E.OverType():
+            return ()

@@ -121,6 +121,7 @@ class Names:
         self.variables: dict[str, Type] = {}
         self.locks: dict[str, LockShape] = {}
         self.threads: dict[str, ThreadShape] = {}
+        self.hidden: dict[str, Type] = {}  # of variables of threads that lowering made, set by the elaborator
         self.defines: dict[str, Define] = {}
         self.used: set[str] = set()
         self.lock_users: dict[str, list[str]] = {}  # lock -> threads that take or release it, set by the elaborator

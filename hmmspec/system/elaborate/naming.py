@@ -5,8 +5,9 @@ from __future__ import annotations
 from hmmspec.diagnostics import Span, did_you_mean
 from hmmspec.lang import syntax as S
 from hmmspec.system import expr as E
-from hmmspec.system.elaborate.base import WRONG, TyperBase, respan
+from hmmspec.system.elaborate.base import WRONG, respan
 from hmmspec.system.elaborate.constants import fold
+from hmmspec.system.elaborate.holders import HOLDERS, HolderTyping
 from hmmspec.system.elaborate.names import (
     ERROR,
     ThreadShape,
@@ -29,12 +30,15 @@ from hmmspec.system.types import (
 )
 
 
-class NameTyping(TyperBase):
+class NameTyping(HolderTyping):
     """The part of the typing that resolves what is named."""
 
     # ------------------------------------------------------------ names
 
     def name(self, e: S.Name, env: Env, hint: Type | None) -> E.Expr:
+        thread = self.thread_of(e, env) if hint is not None and not e.primed else None
+        if thread is not None and self.wants_thread(thread[0], hint):
+            return self.thread_value(thread[0], (), env, e)
         literals = literal_members(hint, e.name, self.names)
         value = self._value(e, env, quiet=bool(literals))
         if literals:
@@ -185,6 +189,8 @@ class NameTyping(TyperBase):
         match symbol:
             case S.Define():
                 return self.apply(symbol, e.args, e.primed, env, e.span)
+            case _ if name in HOLDERS:
+                return self.held_by(e, env)
             case None:
                 known = [n for n, s in self.names.symbols.items() if isinstance(s, S.Define)]
                 return self.error(
@@ -287,10 +293,12 @@ class NameTyping(TyperBase):
             return self.error("HMM036", e.span, "what fills an array must be a constant, or an array of that type")
         return E.Const(_filled(t, value.value), t, span=e.span) if value.type != ERROR else WRONG
 
-    def index(self, e: S.Index, env: Env) -> E.Expr:
-        thread = self._thread_of(e, env)
+    def index(self, e: S.Index, env: Env, hint: Type | None) -> E.Expr:
+        thread = self.thread_of(e, env)
         if thread is not None:
             shape, indices, primed = thread
+            if not primed and self.wants_thread(shape, hint):
+                return self.thread_value(shape, indices, env, e)
             return self.at(
                 E.Var(shape.name, arrays(shape.index, shape.labels), primed, span=e.span), indices, env, e.span
             )
@@ -321,7 +329,7 @@ class NameTyping(TyperBase):
             base = E.Index(base, index, base.type.element, span=span)
         return base
 
-    def _thread_of(self, e: S.Expr, env: Env) -> tuple[ThreadShape, tuple[S.Expr, ...], bool] | None:
+    def thread_of(self, e: S.Expr, env: Env) -> tuple[ThreadShape, tuple[S.Expr, ...], bool] | None:
         """If `e` is `t`, `t[c]`, `t[c][d]` for a thread `t` with that many indices: the thread and the indices."""
         indices: list[S.Expr] = []
         while isinstance(e, S.Index):
@@ -335,7 +343,7 @@ class NameTyping(TyperBase):
         return self.names.thread(symbol), tuple(indices), e.primed
 
     def member(self, e: S.Member, env: Env) -> E.Expr:
-        thread = self._thread_of(e.base, env)
+        thread = self.thread_of(e.base, env)
         if thread is not None:
             shape, indices, primed = thread
             kept = {**{n: optional(t) for n, t in shape.params}, **dict(shape.locals)}
@@ -348,6 +356,9 @@ class NameTyping(TyperBase):
                 )
             variable = E.Var(f"{shape.name}.{e.name.name}", arrays(shape.index, kept[e.name.name]), primed, span=e.span)
             return self.at(variable, indices, env, e.span)
+        inside = self.in_procedure(e, env)
+        if inside is not None:
+            return inside
         base = self.infer(e.base, env)
         if base.type == ERROR:
             return WRONG

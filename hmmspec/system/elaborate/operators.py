@@ -105,7 +105,7 @@ class OperatorTyping(TyperBase):
 
     def sides(self, a: S.Expr, b: S.Expr, env: Env, hint: Type | None) -> tuple[E.Expr, E.Expr]:
         """Two expressions, each of which may tell the other what its literals are."""
-        if self.needs_hint(a, env) and not self.needs_hint(b, env):
+        if (self.needs_hint(a, env) and not self.needs_hint(b, env)) or holds(b, "holder"):
             right = self.infer(b, env, hint)
             left = self.infer(a, env, hint if hint is not None and not accepts(right.type, hint) else right.type)
         else:
@@ -196,7 +196,7 @@ class OperatorTyping(TyperBase):
             symbol = self.names.symbols.get(e.right.name)
             if isinstance(symbol, S.TypeDecl):
                 return self._in_type(e, self.names.named_type(e.right.name, e.right.span), env)
-        if self.needs_hint(e.left, env):
+        if self.needs_hint(e.left, env) or holds(e.right, "readers"):
             right = self.infer(e.right, env)
             element = right.type.element if isinstance(right.type, Set) else None
             left = self.infer(e.left, env, element)
@@ -267,6 +267,11 @@ class OperatorTyping(TyperBase):
         elif value.type in wanted:
             return E.Const(True, BOOL, span=e.span)
         return self.error("HMM030", e.span, f"{show_type(value.type)} is never in {show_type(t)}")
+
+
+def holds(e: S.Expr, what: str) -> bool:
+    """Whether this is `holder(L)` or `readers(L)`: a thread on the other side is the thread, not its label."""
+    return isinstance(e, S.Call) and e.name.name == what
 
 
 def _number_in_union(left: E.Expr, right: E.Expr, e: S.Binary) -> E.Expr | None:

@@ -54,7 +54,7 @@ class Typer(NameTyping, OperatorTyping, BinderTyping):
             case S.RecordLit():
                 return self.record(e, env)
             case S.Index():
-                return self.index(e, env)
+                return self.index(e, env, hint)
             case S.Member():
                 return self.member(e, env)
             case S.SetLit():

@@ -141,6 +141,9 @@ class Model:
             case Queue(_, element):
                 length = _which(value[0], self.holds)
                 return tuple(self.plain(element, v) for v in value[1][:length])
+            case Union(members) if not is_scalar(t):
+                number = _which(value[0], self.holds)
+                return (number, self.plain(members[number], value[1][number]))
             case _:
                 return self.encoding.v.plain(t, value, self.holds)
 

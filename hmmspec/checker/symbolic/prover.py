@@ -1,0 +1,437 @@
+"""Proofs for every number of identities: what is claimed, what is found to make it inductive, what stands in the way.
+
+What is missing is looked for in small instances (`strengthen`), where Z3 answers at once; then each step is shown to
+keep each claim, for every number of identities (`induction`).  A step that does not, with more identities than were
+looked at, sends the search to an instance of that size.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from hmmspec.checker.symbolic.falsify import real_runs
+from hmmspec.checker.symbolic.gaps import Obstacle, smallest
+from hmmspec.checker.symbolic.grounded import Grounded, Known, judged
+from hmmspec.checker.symbolic.induction import Claim, Induction
+from hmmspec.checker.symbolic.judging import judging_errors
+from hmmspec.checker.symbolic.open_encoding import OpenEncoding
+from hmmspec.checker.symbolic.ranks import NoRank, Rank, empty_hands, rank
+from hmmspec.checker.symbolic.samples import Instances, Reached, Sampler, Sizes
+from hmmspec.checker.symbolic.strengthen import Strengthener
+from hmmspec.checker.verdict import Level, Progress, Proof, Status, Trace, Verdict
+from hmmspec.diagnostics import Limit, Span
+from hmmspec.lang import syntax as S
+from hmmspec.system.faults import SpecFault
+from hmmspec.system.spelling import in_words
+from hmmspec.system.system import AssertProperty, Invariant, StepProperty, System
+from hmmspec.system.types import show_value
+
+SAMPLED = 20_000  # states of an instance
+FALSIFY = 0.1  # of the time, at least, for finding real runs that violate what is not proved
+ROUNDS = 6  # sizes of instances in which lemmas are looked for
+
+Runs = dict[str, tuple[Trace, Level, Sizes]]
+
+BUILT_IN = {
+    "spec_error": "no step and no property is an error of the spec",
+    "double_acquire": "no thread acquires a lock that it holds",
+    "foreign_release": "no thread releases a lock that it does not hold",
+    "held_at_stop": "no thread stops or restarts with a lock held",
+    "lock_cycle": "no threads wait for one another in a cycle",
+}
+
+
+@dataclass(frozen=True)
+class ProveOptions:
+    """seconds: for all properties of one goal together; query: for one question to Z3, in seconds; falsify: look for
+    real runs that violate what is not proved in instances with up to so many identities of each type."""
+
+    seconds: float = 120.0
+    query: float = 10.0
+    falsify: int = 4
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Properties of one System to prove for any number of identities of the types `every`."""
+
+    properties: tuple[str, ...]
+    every: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Proved:
+    """What came of a goal.
+
+    verdicts: one for each property, in the order of the goal, with `Verdict.proof`.
+    claims: those that were proved, and whatever else of the spec the proof needs; lemmas: invariants that were found.
+    Claims and lemmas together hold at the start and are kept by every step.  Their expressions are of `system`.
+    """
+
+    goal: Goal
+    system: System
+    verdicts: tuple[Verdict, ...]
+    claims: tuple[Claim, ...] = ()
+    lemmas: tuple[Claim, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def goals_of(system: System) -> list[Goal]:
+    """The prove clauses of a System: one goal for all properties that speak of the same types."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for g in system.proofs:
+        found.setdefault(tuple(sorted(g.every)), []).extend(g.properties)
+    return [Goal(tuple(dict.fromkeys(names)), every) for every, names in found.items()]
+
+
+def prove(
+    spec: S.Spec,
+    system: System,
+    goal: Goal,
+    options: ProveOptions,
+    progress: Callable[[Progress], None] | None = None,
+) -> Proved:
+    """Prove a goal, or say why not.  Never raises Limit: what is refused or not decided is a verdict that says so."""
+    return _Prover(spec, system, goal, options, progress).run()
+
+
+@dataclass
+class _Prover:
+    spec: S.Spec
+    system: System
+    goal: Goal
+    options: ProveOptions
+    progress: Callable[[Progress], None] | None
+    refused: dict[str, str] = field(default_factory=dict)  # by property: why
+    obstacles: dict[str, Obstacle] = field(default_factory=dict)
+    undecided: dict[Known, str] = field(default_factory=dict)
+    late: str = ""  # the limit that was reached
+
+    def run(self) -> Proved:
+        self.begin = time.monotonic()
+        self.until = self.begin + self.options.seconds
+        try:
+            self.instances = Instances(self.spec, self.system, self.goal.every)
+            self.instances.check_sizes()
+            self.encoding = OpenEncoding(self.system, frozenset(self.goal.every))
+        except Limit as limit:
+            return self._all_refused(str(limit))
+        self.induction = Induction(self.encoding, self.instances, self.options.query)
+        names = [n for n in self.goal.properties if self._sayable(n)]
+        helpers = [p.name for p in self.system.properties if isinstance(p, Invariant) and p.name not in names]
+        helpers = [n for n in helpers if n not in self.refused and self._sayable(n, quietly=True)]
+        self.known = {n: Known(n) for n in names if n != "lock_cycle"}
+        # What is judged must be no error; what a thread holds at a label is what an order of locks rests on.
+        self.implied: list[Known] = []
+        if "spec_error" in names:
+            self.implied += [Known(f"{p.name} without an error", judged=p.name) for p in judged(self.system)]
+        if "lock_cycle" in names:
+            hands = enumerate(empty_hands(self.system))
+            self.implied += [Known(f"empty hands {i + 1}", hands=i) for i, _ in hands]
+        self.samples: list[Reached] = []
+        may_help = [Known(n) for n in (*names, *helpers) if not Known(n).is_step(self.system)]
+        self.search = Strengthener(self.samples, [], may_help, self._tell)
+        try:
+            self._search()
+        except TimeoutError:
+            self.late = f"time limit ({self.options.seconds:g} s)"
+        except Limit as limit:
+            self.late = str(limit)
+        return self._result(names)
+
+    def _all_refused(self, why: str) -> Proved:
+        self.refused = dict.fromkeys(self.goal.properties, why)
+        runs = {}
+        if hasattr(self, "instances"):
+            seconds = FALSIFY * self.options.seconds
+            runs = real_runs(self.instances, set(self.goal.properties), set(), self.options.falsify, seconds)
+        verdicts = (self._violated(n, runs) if n in runs else self._refused(n) for n in self.goal.properties)
+        return Proved(self.goal, self.system, tuple(verdicts))
+
+    # ------------------------------------------------------------ what can be said
+
+    def _sayable(self, name: str, quietly: bool = False) -> bool:
+        """Whether a property can be said for every size."""
+        claim = self._claim(Known(name))
+        try:
+            for p in self.system.properties:
+                if p.name == name:
+                    self.instances.check_property(p)
+            if claim.expr is not None and not claim.step:
+                self.encoding.before(claim.expr)
+            elif claim.expr is not None:
+                for step in self.encoding.steps:
+                    self.encoding.across(claim.expr, step)
+        except Limit as limit:
+            if not quietly:
+                self.refused[name] = str(limit)
+            return False
+        return True
+
+    def _claim(self, k: Known) -> Claim:
+        if k not in self._claims:
+            self._claims[k] = Claim(k.name, k.expr(self.system), k.is_step(self.system))
+        return self._claims[k]
+
+    _claims: dict[Known, Claim] = field(default_factory=dict)
+
+    # ------------------------------------------------------------ the search
+
+    def _search(self) -> None:
+        for n in (1, 2, 3):
+            self._sample(self.instances.same(n))
+        self._close(self.instances.same(2), 0.6)
+        done = {self.instances.same(2)}
+        for _ in range(ROUNDS):
+            todo = [s for s in dict.fromkeys(self._not_shown()) if s not in done]
+            if not todo:
+                return
+            for sizes in todo:
+                self._sample(sizes)
+                self._close(sizes, 1.0)
+                done.add(sizes)
+
+    def _close(self, sizes: Sizes, share: float) -> None:
+        """Look for what makes the properties inductive in an instance, in this part of the time."""
+        self._tell(f"instance with {sizes}")
+        self.search.enter()
+        g = Grounded(self.instances.interpreter(sizes), sizes, self.until)
+        for part in (0.5, 1.0):
+            # Time is shared out: what needs less leaves more for the others, and at the end there is a second try.
+            end = self.begin + part * share * self.options.seconds
+            wanted = [k for k in self._wanted() if k not in self.search.violated | set(self.search.open)]
+            wanted = [k for k in wanted if k not in self.search.support]
+            for at, k in enumerate(wanted):
+                now = time.monotonic()
+                self.undecided.pop(k, None)
+                if not self.search.add(g, k, now + (end - now) / (len(wanted) - at)):
+                    self.undecided[k] = f"no invariant that makes it inductive was found in {self.options.seconds:g} s"
+
+    def _sample(self, sizes: Sizes) -> None:
+        self._tell(f"reachable states with {sizes}")
+        left = max(0.5, self.until - time.monotonic())
+        reached = Sampler(self.instances.interpreter(sizes)).sample(sizes, SAMPLED, min(4.0, left / 8))
+        self.samples.append(reached)
+        for k in self.search.helpers:
+            if k not in self.search.violated and not _true_in_all(reached, k):
+                self.search.refuted(k)
+
+    def _not_shown(self) -> list[Sizes]:
+        """Ask whether every step keeps what was found, for every number of identities; sizes of instances in which
+        one does not."""
+        wanted = [k for k in self._wanted() if k in self.search.support]
+        needed = self.search.needed(wanted)
+        for k in needed:
+            self.undecided[k] = f"time limit ({self.options.seconds:g} s)"
+        failed: set[Known] = set()
+        for k in needed:
+            if self.induction.start_breaks(self._claim(k)) is not False:
+                self.undecided[k] = "whether it holds at the start was not decided"
+                failed.add(k)
+        found: list[Sizes] = []
+        for step in self.encoding.steps:
+            self._tell(f"every size: step {step.rule.number + 1} of {len(self.encoding.steps)}")
+            if self._in_time().kept(map(self._claim, needed), step, map(self._claim, self._rests_on(needed))) is True:
+                continue
+            for k in needed:
+                answer = self._in_time().kept([self._claim(k)], step, map(self._claim, self._rests_on([k])))
+                if answer is not True:
+                    answer = self._in_time().kept([self._claim(k)], step, map(self._claim, needed))
+                if answer is not True:
+                    failed.add(k)
+                if isinstance(answer, Sizes):
+                    self.undecided[k] = f"{step.rule.name} may break it"
+                    found.append(answer)
+                elif answer is None:
+                    self.undecided[k] = (
+                        f"Z3 did not decide in {self.options.query:g} s whether {step.rule.name} keeps it"
+                    )
+        for k in needed:
+            if k not in failed:
+                del self.undecided[k]
+        return found
+
+    def _wanted(self) -> list[Known]:
+        return [*self.known.values(), *self.implied]
+
+    def _rests_on(self, some: Iterable[Known]) -> list[Known]:
+        """What the steps of small instances need to keep them."""
+        return list(dict.fromkeys(x for k in some for x in self.search.support.get(k, ())))
+
+    def _in_time(self) -> Induction:
+        if time.monotonic() > self.until:
+            raise TimeoutError
+        return self.induction
+
+    def _tell(self, what: str) -> None:
+        if self.progress is not None:
+            seconds = time.monotonic() - self.begin
+            phase = f"proof: {what}"
+            self.progress(Progress(self.system.name, self.system.instance, phase, 0, 0, 0, 0, seconds))
+
+    # ------------------------------------------------------------ the result
+
+    def _result(self, names: list[str]) -> Proved:
+        shown = self._shown()
+        claims = [self._claim(k) for k in shown if k.lemma is None]
+        lemmas = [self._claim(k) for k in shown if k.lemma is not None]
+        verdicts = []
+        if isinstance(self.ranked, Rank):
+            claims.append(Claim("lock_cycle", None))
+        runs = self._real_runs([n for n in self.goal.properties if not self._is_shown(n, shown)])
+        for n in self.goal.properties:
+            if n in self.refused and n in runs:
+                verdicts.append(self._violated(n, runs))
+            elif n in self.refused:
+                verdicts.append(self._refused(n))
+            elif n == "lock_cycle":
+                verdicts.append(self._cyclic_waits(shown, runs))
+            elif self.known[n] in shown:
+                verdicts.append(self._proved(n))
+            else:
+                verdicts.append(self._open(n, runs))
+        return Proved(self.goal, self.system, tuple(verdicts), tuple(claims), tuple(lemmas), self._left_out())
+
+    def _shown(self) -> list[Known]:
+        """What is proved, with all that it rests on."""
+        wanted = [k for k in self._wanted() if k in self.search.support]
+        good = [k for k in wanted if not any(x in self.undecided for x in self.search.needed([k]))]
+        judging = [k for k in good if k.judged]
+        error = self.known.get("spec_error")
+        if error in good and not self._judged_without_error(self.search.needed(good)):
+            good.remove(error)
+        self.ranked = None
+        if "lock_cycle" in self.goal.properties and "lock_cycle" not in self.refused:
+            self.ranked = self._rank(self.search.needed(good))
+        # What was looked at only for the sake of others is told only where they need it.
+        if error not in good:
+            judging = []
+        kept = [k for k in good if not k.judged and (k.hands < 0 or isinstance(self.ranked, Rank))]
+        return [k for k in self.search.needed([*kept, *judging]) if k not in judging]
+
+    def _judged_without_error(self, shown: list[Known]) -> bool:
+        """Whether no property is an error where it is judged."""
+        error = self.known["spec_error"]
+        facts = [self.induction.holds(self._claim(k)) for k in shown if not self._claim(k).step and self._claim(k).expr]
+        try:
+            for name, wrong in judging_errors(self.encoding):
+                if self.induction.satisfiable([*facts, wrong]) is not False:
+                    self.undecided[error] = f"judging {name} may be an error"
+                    return False
+        except Limit as limit:
+            self.undecided[error] = str(limit)
+            return False
+        return True
+
+    def _rank(self, shown: list[Known]) -> Rank | NoRank:
+        """An order in which locks are taken."""
+        facts = [self.induction.holds(self._claim(k)) for k in shown if not self._claim(k).step and self._claim(k).expr]
+        return rank(self.encoding, facts, self.induction.satisfiable)
+
+    def _left_out(self) -> tuple[str, ...]:
+        return tuple(getattr(self.encoding, "left_out", ()))
+
+    def _proved(self, name: str) -> Verdict:
+        used = [k for k in self.search.needed([self.known[name]]) if k.name != name]
+        proof = self._proof(
+            lemmas=tuple(in_words(self.system, self._claim(k).expr) for k in used if k.lemma is not None),  # type: ignore[arg-type]
+            uses=tuple(k.name for k in used if k.lemma is None),
+        )
+        return self._verdict(name, Status.HOLDS, Level.INDUCTIVE, proof)
+
+    def _is_shown(self, name: str, shown: list[Known]) -> bool:
+        return isinstance(self.ranked, Rank) if name == "lock_cycle" else self.known.get(name) in shown
+
+    def _cyclic_waits(self, shown: list[Known], runs: Runs) -> Verdict:
+        """lock_cycle: proved by an order of the locks."""
+        if isinstance(self.ranked, Rank):
+            used = [k for k in shown if not k.is_step(self.system)]
+            proof = self._proof(
+                lemmas=tuple(self._in_words(k) for k in used if k.lemma or k.hands >= 0),
+                uses=tuple(k.name for k in used if k.lemma is None and k.hands < 0),
+                reason=f"locks are taken in this order: {', '.join(self.ranked.order)}" if self.ranked.order else "",
+            )
+            return self._verdict("lock_cycle", Status.HOLDS, Level.INDUCTIVE, proof)
+        if "lock_cycle" in runs:
+            return self._violated("lock_cycle", runs)
+        reason = self.ranked.reason if self.ranked is not None else self.late
+        return self._verdict("lock_cycle", Status.UNKNOWN, Level.INCOMPLETE, self._proof(reason=reason))
+
+    def _violated(self, name: str, runs: Runs) -> Verdict:
+        trace, level, sizes = runs[name]
+        found = self._verdict(name, Status.VIOLATED, level, self._proof(sizes=self._params(sizes)))
+        return replace(found, trace=trace)
+
+    def _real_runs(self, names: list[str]) -> Runs:
+        left = self.until - time.monotonic()
+        sure = {n for n in names if self.known.get(n) in self.search.violated}
+        return real_runs(
+            self.instances, set(names), sure, self.options.falsify, max(left, FALSIFY * self.options.seconds)
+        )
+
+    def _open(self, name: str, runs: Runs) -> Verdict:
+        """Not proved: violated, or nobody knows."""
+        known = self.known[name]
+        if name in runs:
+            return self._violated(name, runs)
+        reason = self.late or self.undecided.get(known, "")
+        if not reason and known in self.search.claims:
+            on = [k for k in self.search.needed([known]) if k in self.undecided]
+            reason = f"it rests on {self._called(on[0])}: {self.undecided[on[0]]}" if on else ""
+        proof = self._proof(reason=reason)
+        obstacle = smallest(self.instances, self.search, known, self._grounded_until(5.0))
+        if obstacle is not None:
+            proof = replace(
+                proof, gap=obstacle.trace, blocked_by=obstacle.blocked_by, sizes=self._params(obstacle.sizes)
+            )
+        return self._verdict(name, Status.UNKNOWN, Level.INCOMPLETE, proof)
+
+    def _in_words(self, k: Known) -> str:
+        expr = self._claim(k).expr
+        return "" if expr is None else in_words(self.system, expr)
+
+    def _called(self, k: Known) -> str:
+        expr = self._claim(k).expr
+        return f"`{in_words(self.system, expr)}`" if k.lemma is not None and expr is not None else k.name
+
+    def _grounded_until(self, seconds: float) -> Callable[[Sizes], Grounded]:
+        until = time.monotonic() + seconds
+        return lambda sizes: Grounded(self.instances.interpreter(sizes), sizes, until)
+
+    def _params(self, sizes: Sizes) -> tuple[tuple[str, str], ...]:
+        return tuple((self.instances.param(name), str(n)) for name, n in sizes.of)
+
+    def _refused(self, name: str) -> Verdict:
+        return self._verdict(name, Status.UNKNOWN, Level.INCOMPLETE, self._proof(reason=self.refused[name]))
+
+    def _proof(self, **more: object) -> Proof:
+        fixed = tuple(
+            (name, show_value(t, value))
+            for name, value, t in self.system.params
+            if not hasattr(self, "instances") or name not in self.instances.params
+        )
+        left_out = self._left_out() if hasattr(self, "encoding") else ()
+        return Proof(self.goal.every, fixed, left_out=left_out, **more)  # type: ignore[arg-type]
+
+    def _verdict(self, name: str, status: Status, level: Level, proof: Proof) -> Verdict:
+        kind, text, span = described(self.system, name)
+        return Verdict(name, kind, text, status, level, span=span, proof=proof)
+
+
+def described(system: System, name: str) -> tuple[str, str, Span | None]:
+    """Kind, text and place of a property or a built-in finding."""
+    kinds = {Invariant: "invariant", StepProperty: "step", AssertProperty: "assert"}
+    for p in system.properties:
+        if p.name == name:
+            return kinds.get(type(p), "built-in"), p.text, p.span
+    return "built-in", BUILT_IN.get(name, ""), None
+
+
+def _true_in_all(reached: Reached, k: Known) -> bool:
+    holds = reached.interp.truth(k.expr(reached.interp.system))  # type: ignore[arg-type]
+    try:
+        return all(map(holds, reached.states))
+    except SpecFault:
+        return False

@@ -1,0 +1,239 @@
+"""Defects to plant in the symbolic engine, one at a time: each is wrong in one way that a person could have written.
+
+`python -m tests.symbolic.smallplanted [DEFECT ..]` prints the seeds below SEEDS that show each, for SHOWN_BY in
+test_small.py: to be done again whenever the generator of specs changes.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+from unittest import mock
+
+from hmmspec.checker.symbolic import evaluate
+from hmmspec.checker.symbolic.bounded import Bounded
+from hmmspec.checker.symbolic.encoding import Encoding
+from hmmspec.checker.symbolic.evaluate import Evaluator
+from hmmspec.checker.symbolic.formulas import TRUE
+from hmmspec.checker.symbolic.steps import Stepper
+from hmmspec.checker.symbolic.values import Values
+from hmmspec.system import expr as E
+from hmmspec.system import system as core
+from hmmspec.system.system import InitAny
+from tests.symbolic.smallagree import differences
+from tests.symbolic.smallgen import case
+
+Defect = Callable[[], Any]  # a context manager
+DEFECTS: dict[str, Defect] = {}
+SEEDS = 50  # those that are compared in every run
+ENOUGH = 2  # seeds for each defect
+
+
+def _defect(f: Callable[[], Iterator[None]]) -> Callable[[], Iterator[None]]:
+    DEFECTS[f.__name__] = contextmanager(f)
+    return f
+
+
+def _changed(owner: Any, name: str, change: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any:
+    """A method replaced by what `change` makes of it."""
+    return mock.patch.object(owner, name, change(getattr(owner, name)))
+
+
+@_defect
+def lost_conjunct() -> Iterator[None]:
+    """Of `a && b` as a guard only `a` is asked for."""
+
+    def change(old: Any) -> Any:
+        def restrict(self: Stepper, way: Any, condition: E.Expr) -> None:
+            cut = condition.left if isinstance(condition, E.Logic) and condition.op == "&&" else condition
+            old(self, way, cut)
+
+        return restrict
+
+    with _changed(Stepper, "_restrict", change):
+        yield
+
+
+@_defect
+def lost_error() -> Iterator[None]:
+    """What errs is not noticed."""
+    with mock.patch.object(Evaluator, "error"):
+        yield
+
+
+@_defect
+def error_where_nothing_is_evaluated() -> Iterator[None]:
+    """The right side of `&&` may err although the left side is false."""
+
+    def change(old: Any) -> Any:
+        return lambda self, _, e, scope: old(self, TRUE, e, scope)
+
+    with _changed(Evaluator, "under", change):
+        yield
+
+
+@_defect
+def one_step_short() -> Iterator[None]:
+    """The last step of the bound is not looked at."""
+
+    def change(old: Any) -> Any:
+        return lambda self, system, depth, *more: old(self, system, depth - 1, *more)
+
+    with _changed(Bounded, "__init__", change):
+        yield
+
+
+@_defect
+def less_for_at_most() -> Iterator[None]:
+    """`<=` is `<`."""
+    with mock.patch.dict(evaluate._ORDER, {"<=": operator.lt}):
+        yield
+
+
+@_defect
+def lost_assume() -> Iterator[None]:
+    """An assume holds at the start only."""
+
+    def change(old: Any) -> Any:
+        def step(self: Stepper, rule: core.Rule, state: Any) -> Any:
+            with mock.patch.object(self, "system", replace(self.system, assumes=())):
+                return old(self, rule, state)
+
+        return step
+
+    with _changed(Stepper, "step", change):
+        yield
+
+
+@_defect
+def lost_outcome() -> Iterator[None]:
+    """The last of several choices is never taken."""
+
+    def change(old: Any) -> Any:
+        def ways(self: Stepper, n: int) -> Any:
+            found = old(self, n)
+            if n > 1:
+                self._valid.append(found[n - 1] ^ 1)
+            return found
+
+        return ways
+
+    with _changed(Stepper, "_ways", change):
+        yield
+
+
+@_defect
+def prime_reads_the_old_state() -> Iterator[None]:
+    """A step property sees one state only."""
+
+    def change(old: Any) -> Any:
+        return lambda self, e, scope: old(self, e, replace(scope, after=scope.after and scope.state))
+
+    with _changed(Evaluator, "value", change):
+        yield
+
+
+@_defect
+def any_start_of_a_machine() -> Iterator[None]:
+    """`initial {a, b}` is any state."""
+
+    def change(old: Any) -> Any:
+        def start(self: Encoding) -> Any:
+            variables = [
+                replace(v, init=InitAny(None)) if isinstance(v.init, InitAny) else v for v in self.system.variables
+            ]
+            with mock.patch.object(self, "system", replace(self.system, variables=tuple(variables))):
+                return old(self)
+
+        return start
+
+    with _changed(Encoding, "start", change):
+        yield
+
+
+@_defect
+def set_minus_toggles() -> Iterator[None]:
+    """`-` on sets adds what was not there."""
+
+    def change(old: Any) -> Any:
+        def value(self: Evaluator, e: E.Expr, scope: Any) -> Any:
+            if not isinstance(e, E.SetOp) or e.op != "-":
+                return old(self, e, scope)
+            pairs = zip(old(self, e.left, scope), old(self, e.right, scope), strict=True)
+            return tuple(self.f.same(a, b) ^ 1 for a, b in pairs)
+
+        return value
+
+    with _changed(Evaluator, "value", change):
+        yield
+
+
+@_defect
+def rounds_to_zero() -> Iterator[None]:
+    """`/` and `%` as in C."""
+
+    def cut(a: int, b: int) -> int:
+        return abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
+
+    def change(old: Any) -> Any:
+        def combined(self: Values, a: Any, b: Any, join: Callable[[int, int], int]) -> Any:
+            if join is operator.floordiv:
+                return old(self, a, b, cut)
+            if join is operator.mod:
+                return old(self, a, b, lambda x, y: x - cut(x, y) * y)
+            return old(self, a, b, join)
+
+        return combined
+
+    with _changed(Values, "combined", change):
+        yield
+
+
+@_defect
+def forgotten_branch() -> Iterator[None]:
+    """What `else` assigns is forgotten where `if` assigns nothing."""
+
+    def change(old: Any) -> Any:
+        def join(self: Stepper, way: Any, ends: Any) -> Any:
+            if len(ends) == 2 and all(v is way.state[n] for n, v in ends[0][1].state.items()):
+                ends = [ends[0], (ends[1][0], replace(ends[1][1], state=dict(way.state)))]
+            return old(self, way, ends)
+
+        return join
+
+    with _changed(Stepper, "_join", change):
+        yield
+
+
+@_defect
+def no_rest() -> Iterator[None]:
+    """`terminal` is not looked at."""
+
+    def change(old: Any) -> Any:
+        def resting(self: Encoding, state: Any) -> Any:
+            with mock.patch.object(self, "system", replace(self.system, terminal=())):
+                return old(self, state)
+
+        return resting
+
+    with _changed(Encoding, "_resting", change):
+        yield
+
+
+def shown_by(name: str) -> Iterator[int]:
+    """The seeds that show a defect."""
+    for seed in range(SEEDS):
+        c = case(seed)
+        with DEFECTS[name]():
+            if differences(c):
+                yield seed
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or DEFECTS:
+        print(f'    "{name}": {tuple(islice(shown_by(name), ENOUGH))},', flush=True)
