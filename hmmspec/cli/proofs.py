@@ -18,7 +18,7 @@ from hmmspec.report.progress import ProgressLine
 from hmmspec.report.proof_words import subject
 from hmmspec.system.system import System
 
-IN_CHECK = 60.0  # seconds for each goal, where `check` is not told
+IN_CHECK = 120.0  # seconds for each goal, where `check` is not told
 _GRACE = 10.0  # seconds that a goal may take longer than it is given, until it is ended
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hmmspec.checker.symbolic.cells import Cell, Id, Slot, Value, abstract, renamed, renamed_cell, slots
+from hmmspec.checker.symbolic.cells import Cell, Id, Slot, Value, abstract, has_identities, renamed, renamed_cell, slots
 from hmmspec.diagnostics import Limit, SpecError
 from hmmspec.lang import syntax as S
 from hmmspec.system import expr as E
@@ -156,7 +156,7 @@ class Reached:
     def __post_init__(self) -> None:
         self.slots = slots(self.interp.system)
         self._places = {s.cell: i for i, s in enumerate(self.slots)}
-        self._values: dict[int, tuple[list[int], Any]] = {}
+        self._values: dict[int, tuple[list[Value], Any]] = {}
         self._known: set[State] | None = None
 
     def add_after(self, state: State, most: int) -> list[State]:
@@ -189,11 +189,12 @@ class Reached:
             columns = [np.array([raw(state[s.slot], s) for state in self.states], dtype=np.int32) for s in self.slots]
         return columns
 
-    def column(self, place: int) -> tuple[list[int], Any]:
+    def column(self, place: int) -> tuple[list[Value], Any]:
         """The different values of a cell, and for each state which of them."""
         if place not in self._values:
             different, which = np.unique(self.matrix[place], return_inverse=True)
-            self._values[place] = [int(x) for x in different], which.astype(np.int16)
+            t = self.slots[place].type
+            self._values[place] = [abstract(t, int(x)) for x in different], which.astype(np.int16)
         return self._values[place]
 
     def place(self, cell: Cell) -> int | None:
@@ -237,7 +238,6 @@ class Columns:
         self.cells, self.names = list(cells), list(names)
         self.values: list[list[Value]] = [[] for _ in cells]
         self._codes: list[dict[Value, int]] = [{} for _ in cells]
-        self.types: list[Type | None] = [None for _ in cells]
         blocks = []
         for reached in samples:
             for naming in namings(reached, names):
@@ -254,10 +254,10 @@ class Columns:
             place = reached.place(renamed_cell(cell, dict(naming)))
             if place is None:
                 return None
-            t = reached.slots[place].type
-            self.types[k] = t
-            raw, which = reached.column(place)
-            table = np.array([self._code(k, renamed(abstract(t, x), back)) for x in raw], dtype=np.int16)
+            known, which = reached.column(place)
+            if has_identities(reached.slots[place].type):
+                known = [renamed(v, back) for v in known]
+            table = np.array([self._code(k, v) for v in known], dtype=np.int16)
             columns.append(table[which])
         if not columns:
             return np.zeros((1 if reached.states else 0, 0), dtype=np.int16)
