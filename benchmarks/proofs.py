@@ -1,6 +1,6 @@
 """What `hmmspec prove` shows of specs/, specs/bugs/ and the benchmark model, as a table: docs/proofs.md.
 
-Each file is a process of its own.  What came of it goes to benchmarks/results/proofs.json, and the page is made from
+Each file is a process of its own.  What came of it goes to docs/proofs.json, and the page is made from
 that (`--page` makes the page again and proves nothing).  Counts are of properties, each once, whatever settings of the
 fixed params it is proved for.  Exits with 1 if something that a file wants proved was neither proved nor, as the file
 expects, refuted.
@@ -28,7 +28,7 @@ from hmmspec.system.system import AssertProperty, Invariant, StepProperty, Syste
 from hmmspec.system.types import Symmetric
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results" / "proofs.json"
+RESULTS = ROOT / "docs" / "proofs.json"
 PAGE = ROOT / "docs" / "proofs.md"
 FILES = ("specs/*.hmm", "specs/bugs/*.hmm", "benchmarks/pages_frames.hmm")
 

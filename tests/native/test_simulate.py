@@ -353,7 +353,7 @@ def test_progress_tells_of_runs() -> None:
         (["--simulate", "--depth", "0"], "'0' is not a number from 1"),
         (["--simulate", "--states", "5"], "--simulate keeps no states: --states has no meaning with it"),
         (["--simulate", "--depth", "1000001"], "at most 1000000 steps"),
-        (["--simulate", "--engine", "z3"], "no engine 'z3'"),
+        (["--simulate", "--engine", "z3"], "the engine 'z3' makes no random runs"),
     ],
 )
 def test_options_without_a_meaning(command: Callable[..., tuple[int, str]], arguments: list[str], words: str) -> None:

@@ -1,6 +1,6 @@
 """All that the specs want proved is proved, and docs/proofs.md says how much that is.
 
-The page's numbers are those of benchmarks/results/proofs.json, which `python benchmarks/proofs.py` makes; here they are
+The page's numbers are those of docs/proofs.json, which `python benchmarks/proofs.py` makes; here they are
 compared with the files, and the proofs themselves are done again: the quick ones in every run, all of them with the slow
 tests.
 """
