@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from hmmspec.checker.symbolic.cells import (
-    Cell,
     Held,
     Id,
     Other,
@@ -31,7 +30,7 @@ from hmmspec.checker.symbolic.cells import (
     renamed,
     renamed_cell,
 )
-from hmmspec.checker.symbolic.lemmas import Lemma, Literal, in_order
+from hmmspec.checker.symbolic.lemmas import Lemma, Literal
 from hmmspec.checker.symbolic.samples import Columns, Reached, namings, raw
 from hmmspec.system.faults import members_of
 from hmmspec.system.run import State
@@ -241,6 +240,3 @@ def _named(t: Type, names: set[Id]) -> list[Value] | None:
             return [Thread(tuple(some)) for some in product(*whole)]
         case _:
             return None
-
-
-__all__ = ["Candidate", "Cell", "Cube", "in_order"]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from hmmspec.checker.symbolic.falsify import real_runs
-from hmmspec.checker.symbolic.gaps import Obstacle, smallest
+from hmmspec.checker.symbolic.gaps import smallest
 from hmmspec.checker.symbolic.grounded import Grounded, Known, judged
 from hmmspec.checker.symbolic.induction import Claim, Induction
 from hmmspec.checker.symbolic.judging import judging_errors
@@ -105,7 +105,6 @@ class _Prover:
     options: ProveOptions
     progress: Callable[[Progress], None] | None
     refused: dict[str, str] = field(default_factory=dict)  # by property: why
-    obstacles: dict[str, Obstacle] = field(default_factory=dict)
     undecided: dict[Known, str] = field(default_factory=dict)
     late: str = ""  # the limit that was reached
 
@@ -380,6 +379,9 @@ class _Prover:
         if not reason and known in self.search.claims:
             on = [k for k in self.search.needed([known]) if k in self.undecided]
             reason = f"it rests on {self._called(on[0])}: {self.undecided[on[0]]}" if on else ""
+        if self.encoding.cycle:
+            cycle = f"{', '.join(self.encoding.cycle)} lead from identities to identities in a cycle, without bounds"
+            reason = f"{reason}; {cycle}" if reason else cycle
         proof = self._proof(reason=reason)
         obstacle = smallest(self.instances, self.search, known, self._grounded_until(5.0))
         if obstacle is not None:
