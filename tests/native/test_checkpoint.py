@@ -35,7 +35,7 @@ from tests.checker.helpers import system_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "benchmarks/pages.hmm"
-OPTIONS = CheckOptions(threads=2, memory=1 << 28)
+OPTIONS = CheckOptions(threads=2, memory=1 << 30)
 PREFIX = struct.Struct("<8sIIQ")
 
 # Several words, a union and a queue of records, locks taken in both orders, an assume, errors of steps.
