@@ -91,7 +91,7 @@ class _Speller:
             case E.InSet(x, E.Const(int(mask), Set(Enum() as t))) if self._is_point(t):
                 numbers = [i for i in range(cardinality(t)) if mask >> i & 1]
                 return _any([self._inside(x, t, n) for n in numbers])
-            case E.InSet(x, E.Const(int(mask), Set(element))) if _has_identities(element):
+            case E.InSet(x, E.Const(int(mask), Set(element))) if has_identities(element):
                 return self._in_set(x, mask, element)
             case E.IsMember(value, members):
                 assert isinstance(value.type, Union)
@@ -166,7 +166,7 @@ class _Speller:
                 binders = tuple(E.Binder(f"i_{i}", x, E.OverType(x)) for i, x in enumerate(index))
                 same = E.Compare("==", here, E.MakeThreadId(tuple(E.Local(b.name, b.type) for b in binders), m))
                 return E.Quant("exists", binders, None, same, BOOL) if binders else same
-            case _ if is_scalar(m) and not _has_identities(m) and cardinality(m) <= 64:
+            case _ if is_scalar(m) and not has_identities(m) and cardinality(m) <= 64:
                 options = [E.Const(inject(t, member, from_ordinal(m, i)), t) for i in range(cardinality(m))]
                 return _any([E.Compare("==", here, o) for o in options])
             case _:
@@ -180,7 +180,7 @@ class _Speller:
             n = cardinality(m)
             bits = mask >> shift & (1 << n) - 1
             shift += n
-            if _has_identities(m):
+            if has_identities(m):
                 if bits not in (0, (1 << n) - 1):
                     raise Limit("identities have no names")
                 if bits:
@@ -208,17 +208,18 @@ def _names_one(t: Type, value: object) -> bool:
             numbers = (i for i in range(cardinality(element)) if value >> i & 1)
             return any(_names_one(element, from_ordinal(element, i)) for i in numbers)
         case _:
-            return _has_identities(t)
+            return has_identities(t)
 
 
-def _has_identities(t: Type) -> bool:
+def has_identities(t: Type) -> bool:
+    """Whether a scalar type has identities of symmetric types among its values."""
     match t:
         case Symmetric():
             return True
         case ThreadId(_, index):
-            return any(_has_identities(i) for i in index)
+            return any(has_identities(i) for i in index)
         case Union(members):
-            return any(_has_identities(m) for m in members)
+            return any(has_identities(m) for m in members)
         case _:
             return False
 

@@ -79,8 +79,8 @@ class Alone:
             "-fPIC",
         ]
         subprocess.run(["cc", *flags, "-o", str(made), str(source)], check=True, timeout=60)
-        self.library = ctypes.CDLL(str(made))
-        self.library.call_size.restype = ctypes.c_uint64
+        self.compiled = ctypes.CDLL(str(made))
+        self.compiled.call_size.restype = ctypes.c_uint64
 
     @staticmethod
     def way_of(system: System, shortcuts: bool) -> str:
@@ -100,12 +100,12 @@ class Alone:
         given = self.packed(s).to_bytes(size, "little")
         out, again = ctypes.create_string_buffer(size), ctypes.create_string_buffer(size)
         to = (ctypes.c_uint16 * sum(t.size for t in self.types))()
-        only = bool(self.library.call_canonical(given, out))
-        self.library.call_renaming(given, again, to)
+        only = bool(self.compiled.call_canonical(given, out))
+        self.compiled.call_renaming(given, again, to)
         assert out.raw == again.raw
         left = list(to)
         renaming = tuple(tuple(left.pop(0) for _ in range(t.size)) for t in self.types)
-        return Found(int.from_bytes(out.raw, "little"), only, renaming, self.library.call_size(given))
+        return Found(int.from_bytes(out.raw, "little"), only, renaming, self.compiled.call_size(given))
 
     def renamings(self, r: Random) -> tuple[list[Renaming], bool]:
         """Every renaming, and True; or, where they are many, some, and False."""

@@ -18,7 +18,7 @@ from hmmspec.checker.symbolic.samples import Instances, Sampler
 from hmmspec.checker.symbolic.strengthen import Strengthener
 from hmmspec.checker.verdict import Level, Status
 from hmmspec.checker.verify import verify
-from hmmspec.diagnostics import Limit, Source
+from hmmspec.diagnostics import Source
 from hmmspec.lang.load import load, load_source
 from hmmspec.system.build import build_all
 from hmmspec.system.run import Interpreter
@@ -205,10 +205,7 @@ def test_cells_are_those_of_the_encoding(path: Path) -> None:
     """The slots and atoms of each cell: a state read by cells is the state read by the encoding."""
     system = build_all(load(str(path)))[0]
     interp = Interpreter(system)
-    try:
-        encoding = Encoding(interp)
-    except Limit:
-        pytest.skip("too large to encode")
+    encoding = Encoding(interp)
     state = next(iter(interp.initial()))
     cells = slots(system)
     count = sum(1 for _ in encoding.atoms)

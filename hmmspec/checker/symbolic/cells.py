@@ -351,16 +351,3 @@ def _bits(t: Type) -> int:
             return (len(members) - 1).bit_length() + sum(_bits(m) for m in members)
         case _:
             return (cardinality(t) - 1).bit_length()
-
-
-def has_identities(t: Type) -> bool:
-    """Whether a scalar type has identities of symmetric types among its values."""
-    match t:
-        case Symmetric():
-            return True
-        case ThreadId(_, index):
-            return any(has_identities(i) for i in index)
-        case Union(members):
-            return any(has_identities(m) for m in members)
-        case _:
-            return False

@@ -15,13 +15,13 @@ from hmmspec.checker.symbolic.cells import (
     Value,
     Wording,
     concrete,
-    has_identities,
     ids,
     ids_of,
     renamed,
     renamed_cell,
 )
 from hmmspec.system import expr as E
+from hmmspec.system.spelling import has_identities
 from hmmspec.system.system import System
 from hmmspec.system.types import BOOL, Bool, Set, cardinality, from_ordinal, ordinal
 

@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from hmmspec.checker.symbolic.cells import Cell, Id, Slot, Value, abstract, has_identities, renamed, renamed_cell, slots
+from hmmspec.checker.symbolic.cells import Cell, Id, Slot, Value, abstract, renamed, renamed_cell, slots
 from hmmspec.diagnostics import Limit, SpecError
 from hmmspec.lang import syntax as S
 from hmmspec.system import expr as E
 from hmmspec.system.build import Overrides, build
 from hmmspec.system.run import Interpreter, State
+from hmmspec.system.spelling import has_identities
 from hmmspec.system.system import Property, System
 from hmmspec.system.types import (
     Array,
