@@ -33,12 +33,14 @@ _LOOK = 0.25  # seconds between two looks at clocks
 @dataclass(frozen=True)
 class Job(Generic[T]):
     """name: for messages; run: what it does, given a function for its progress; seconds: it is ended then, and `late`
-    tells what came of it (given why, and how long it took)."""
+    tells what came of it (given why, and how long it took); after: the number of an earlier job that must have ended
+    before this one starts, and so has told all that it tells."""
 
     name: str
     run: Callable[[Told], T]
     seconds: float
     late: Callable[[str, float], T]
+    after: int | None = None
 
 
 @dataclass
@@ -68,13 +70,20 @@ def in_parallel(
     results: dict[int, T | BaseException] = {}
     took: dict[int, float] = {}
     defects: list[InternalError] = []
-    started = 0
+    waiting = list(range(len(jobs)))
+    chains = [0] * len(jobs)  # how many wait for it, one after the other
+    for n in reversed(waiting):
+        after = jobs[n].after
+        if after is not None:
+            chains[after] = max(chains[after], chains[n] + 1)
     try:
         for number in range(len(jobs)):
             while number not in results:
-                while started < len(jobs) and len(running) < most:
-                    running.append(_start(started, jobs[started]))
-                    started += 1
+                ready = [n for n in waiting if jobs[n].after is None or jobs[n].after in took]
+                # What others wait for comes first: so there is something to do on every core until the end.
+                for n in sorted(ready, key=lambda n: (-chains[n], n))[: most - len(running)]:
+                    waiting.remove(n)
+                    running.append(_start(n, jobs[n]))
                 wait([r.pipe for r in running], _LOOK)
                 if told is not None:
                     told(number, None)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hmmspec.checker.parallel import Job, cores, in_parallel
 from hmmspec.checker.symbolic.proofs import Task, carry_out, tasks, undecided
-from hmmspec.checker.symbolic.prover import Goal, ProveOptions, goals_of
+from hmmspec.checker.symbolic.prover import Goal, Hints, ProveOptions, goals_of
 from hmmspec.checker.verdict import InstanceReport, Progress
 from hmmspec.cli.specs import Loaded
 from hmmspec.cli.work import Proofs
@@ -18,8 +18,9 @@ from hmmspec.report.progress import ProgressLine
 from hmmspec.report.proof_words import subject
 from hmmspec.system.system import System
 
-IN_CHECK = 120.0  # seconds for each goal, where `check` is not told
-_GRACE = 10.0  # seconds that a goal may take longer than it is given, until it is ended
+IN_CHECK = 300.0  # seconds of a core for each goal, where `check` is not told
+# A goal is given seconds of a core; by the clock it is ended after so many times as long, and some seconds.
+_PATIENCE, _GRACE = 3.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,14 @@ def proofs(specs: Sequence[Loaded], plan: Plan) -> Proofs:
 def _run(
     found: Sequence[Task], plan: Plan, progress: ProgressLine | None = None
 ) -> Generator[InstanceReport, None, None]:
-    limit = plan.options.seconds * 1.2 + _GRACE
+    limit = plan.options.seconds * _PATIENCE + _GRACE
     begin = time.monotonic()
     phases: dict[int, str] = {}
+    learnt: dict[str, list[Hints]] = {}  # of each file; a process finds what was there when it started
 
     def told(number: int, value: object) -> None:
+        if isinstance(value, Hints):
+            learnt.setdefault(found[number].system.path, []).append(value)
         if isinstance(value, Progress):
             phases[number] = value.phase
         if progress is not None:
@@ -64,7 +68,13 @@ def _run(
             passed = time.monotonic() - begin
             progress(Progress(task.system.name, subject_of(task), phase, 0, 0, 0, 0, passed))
 
-    jobs = [Job(str(t), partial(_work, t, plan), limit, partial(undecided, t)) for t in found]
+    # The goals of a file one after the other: what helped in one setting of its params helps in the next.
+    last: dict[str, int] = {}
+    jobs = []
+    for number, t in enumerate(found):
+        after = last.get(t.system.path)
+        jobs.append(Job(str(t), partial(_work, t, plan, learnt), limit, partial(undecided, t), after))
+        last[t.system.path] = number
     yield from in_parallel(jobs, plan.jobs or cores(), told)
 
 
@@ -73,5 +83,5 @@ def subject_of(task: Task) -> str:
     return subject(undecided(task, ""))
 
 
-def _work(task: Task, plan: Plan, told: Callable[[object], None]) -> InstanceReport:
-    return carry_out(task, plan.options, plan.certificates, told)
+def _work(task: Task, plan: Plan, learnt: dict[str, list[Hints]], told: Callable[[object], None]) -> InstanceReport:
+    return carry_out(task, plan.options, plan.certificates, told, learnt.get(task.system.path, ()))

@@ -188,7 +188,7 @@ def test_no_sampled_state_contradicts_a_candidate(name: str) -> None:
     system = build_all(spec)[0]
     goal = goals_of(system)[0]
     instances = Instances(spec, system, goal.every)
-    samples = [Sampler(instances.interpreter(instances.same(n))).sample(instances.same(n), 2000, 30) for n in (1, 2)]
+    samples = [Sampler(instances.interpreter(instances.same(n))).sample(instances.same(n), 2000) for n in (1, 2)]
     search = Strengthener(samples, [], [])
     g = Grounded(instances.interpreter(instances.same(2)), instances.same(2), float("inf"))
     for n in goal.properties[:4]:

@@ -46,7 +46,7 @@ def smallest(
 
 
 def _obstacle(instances: Instances, search: Strengthener, claim: Known, g: Grounded) -> Obstacle | None:
-    hole = g.hole(claim)
+    hole = g.lifted(g.hole(claim))
     rule = hole.rule
     interp = g.interp
     steps, failures = interp.expand(hole.state)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hmmspec.checker.symbolic.cells import Slot, slots
@@ -76,17 +76,17 @@ class Hole:
     """A step of a rule that breaks a claim, out of a state in which all claims hold.
 
     cells: those of the state (by place in `Grounded.slots`) that matter: with the same arguments and choices every
-    state that agrees in them has such a step.
+    state that agrees in them has such a step.  They are found by `Grounded.lifted`.
     """
 
     claim: Known
     rule: int
     state: State
-    cells: tuple[int, ...]
+    cells: tuple[int, ...] = ()
 
 
 class Grounded:
-    """Questions about one instance.  They end after `until` (time.monotonic()): TimeoutError."""
+    """Questions about one instance.  They end after `until` (time.process_time()): TimeoutError."""
 
     def __init__(self, interp: Interpreter, sizes: Sizes, until: float) -> None:
         self.interp, self.sizes, self.until = interp, sizes, until
@@ -104,6 +104,7 @@ class Grounded:
         self._analysis = Analysis(interp.system)
         self.sat.clause([self.circuit.literal(self.encoding.valid)])
         self.asked = 0
+        self._last: tuple[Formula, Mapping[object, bool]]
 
     # ------------------------------------------------------------ formulas
 
@@ -153,7 +154,7 @@ class Grounded:
     # ------------------------------------------------------------ questions
 
     def _check(self, assumed: Sequence[Lit]) -> bool:
-        if time.monotonic() > self.until:
+        if time.process_time() > self.until:
             raise TimeoutError
         self.asked += 1
         try:
@@ -185,8 +186,12 @@ class Grounded:
         bad = [self.bad(c, r) for r in rules]
         broken = self._evaluated(bad, holds)
         rule = next(r for r in rules if broken[r])
-        state = self.interp.build(self.encoding.plain(holds))
-        return Hole(c, rule, state, self._lifted(bad[rule], holds))
+        self._last = bad[rule], holds
+        return Hole(c, rule, self.interp.build(self.encoding.plain(holds)))
+
+    def lifted(self, hole: Hole) -> Hole:
+        """The last hole with the cells that matter."""
+        return replace(hole, cells=self._lifted(*self._last))
 
     def _evaluated(self, formulas: Sequence[Formula], holds: Mapping[object, bool]) -> list[bool]:
         """Whether each holds where the atoms are as given."""

@@ -17,6 +17,9 @@ from hmmspec.checker.symbolic.translate import Translation
 from hmmspec.system import expr as E
 from hmmspec.system.analyse import Analysis
 
+# Z3's own measure of its work, for each second that it is given: limits by it are the same on every machine.
+WORK = 5_000_000
+PATIENCE = 4  # times these seconds by the clock, at most
 MOST = 4  # identities of each type in instances where something is looked for
 
 
@@ -105,7 +108,8 @@ class Induction:
     def _check(self, formulas: Sequence[Formula]) -> tuple[Any, Any]:
         """What Z3 says, and its model."""
         solver = z3.Solver()
-        solver.set("timeout", round(1000 * self.seconds))
+        solver.set("rlimit", round(WORK * self.seconds))
+        solver.set("timeout", round(1000 * PATIENCE * self.seconds))
         for f in (self.encoding.axioms, *formulas):
             solver.add(self.translation.term(f))
         begin = time.monotonic()

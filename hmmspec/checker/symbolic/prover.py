@@ -8,7 +8,7 @@ looked at, sends the search to an instance of that size.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from hmmspec.checker.symbolic.falsify import real_runs
@@ -16,9 +16,10 @@ from hmmspec.checker.symbolic.gaps import smallest
 from hmmspec.checker.symbolic.grounded import Grounded, Known, judged
 from hmmspec.checker.symbolic.induction import Claim, Induction
 from hmmspec.checker.symbolic.judging import judging_errors
+from hmmspec.checker.symbolic.lemmas import Lemma
 from hmmspec.checker.symbolic.open_encoding import OpenEncoding
 from hmmspec.checker.symbolic.ranks import NoRank, Rank, empty_hands, rank
-from hmmspec.checker.symbolic.samples import Instances, Reached, Sampler, Sizes
+from hmmspec.checker.symbolic.samples import Instances, Reached, Sampler, Sizes, sizeless
 from hmmspec.checker.symbolic.strengthen import Strengthener
 from hmmspec.checker.verdict import Level, Progress, Proof, Status, Trace, Verdict
 from hmmspec.diagnostics import Limit, Span
@@ -31,6 +32,8 @@ from hmmspec.system.types import show_value
 SAMPLED = 20_000  # states of an instance
 FALSIFY = 0.1  # of the time, at least, for finding real runs that violate what is not proved
 ROUNDS = 6  # sizes of instances in which lemmas are looked for
+HOLES = (60, 400)  # that may be looked at for one property, in the first round and in the second
+RETRIES = 2  # with more samples
 
 Runs = dict[str, tuple[Trace, Level, Sizes]]
 
@@ -45,8 +48,9 @@ BUILT_IN = {
 
 @dataclass(frozen=True)
 class ProveOptions:
-    """seconds: for all properties of one goal together; query: for one question to Z3, in seconds; falsify: look for
-    real runs that violate what is not proved in instances with up to so many identities of each type."""
+    """seconds: of one core, for all properties of one goal together; query: for one question to Z3, in what a machine
+    of 2020 does in a second (`induction.WORK`); falsify: look for real runs that violate what is not proved in
+    instances with up to so many identities of each type."""
 
     seconds: float = 120.0
     query: float = 10.0
@@ -68,6 +72,7 @@ class Proved:
     verdicts: one for each property, in the order of the goal, with `Verdict.proof`.
     claims: those that were proved, and whatever else of the spec the proof needs; lemmas: invariants that were found.
     Claims and lemmas together hold at the start and are kept by every step.  Their expressions are of `system`.
+    hints: what may help with another goal.
     """
 
     goal: Goal
@@ -76,6 +81,16 @@ class Proved:
     claims: tuple[Claim, ...] = ()
     lemmas: tuple[Claim, ...] = ()
     left_out: tuple[str, ...] = ()
+    hints: Hints | None = None
+
+
+@dataclass(frozen=True)
+class Hints:
+    """Lemmas that one goal needed, for others of Systems with the same variables.  shape: these variables, whatever the
+    sizes of their types."""
+
+    shape: object
+    lemmas: tuple[Lemma, ...]
 
 
 def goals_of(system: System) -> list[Goal]:
@@ -92,9 +107,10 @@ def prove(
     goal: Goal,
     options: ProveOptions,
     progress: Callable[[Progress], None] | None = None,
+    hints: Sequence[Hints] = (),
 ) -> Proved:
     """Prove a goal, or say why not.  Never raises Limit: what is refused or not decided is a verdict that says so."""
-    return _Prover(spec, system, goal, options, progress).run()
+    return _Prover(spec, system, goal, options, progress, hints).run()
 
 
 @dataclass
@@ -104,13 +120,14 @@ class _Prover:
     goal: Goal
     options: ProveOptions
     progress: Callable[[Progress], None] | None
+    hints: Sequence[Hints] = ()
     refused: dict[str, str] = field(default_factory=dict)  # by property: why
     undecided: dict[Known, str] = field(default_factory=dict)
     late: str = ""  # the limit that was reached
 
     def run(self) -> Proved:
         self.begin = time.monotonic()
-        self.until = self.begin + self.options.seconds
+        self.until = time.process_time() + self.options.seconds
         try:
             self.instances = Instances(self.spec, self.system, self.goal.every)
             self.instances.check_sizes()
@@ -131,7 +148,7 @@ class _Prover:
             self.implied += [Known(f"empty hands {i + 1}", hands=i) for i, _ in hands]
         self.samples: list[Reached] = []
         may_help = [Known(n) for n in (*names, *helpers) if not Known(n).is_step(self.system)]
-        self.search = Strengthener(self.samples, [], may_help, self._tell)
+        self.search = Strengthener(self.samples, [], may_help, tell=self._tell)
         try:
             self._search()
         except TimeoutError:
@@ -181,38 +198,64 @@ class _Prover:
     def _search(self) -> None:
         for n in (1, 2, 3):
             self._sample(self.instances.same(n))
-        self._close(self.instances.same(2), 0.6)
-        done = {self.instances.same(2)}
+        hinted = dict.fromkeys(x for h in self.hints if h.shape == self._shape() for x in h.lemmas)
+        self.search.hints = [k for k in map(self.search.called, hinted) if self._plausible(k)]
+        two = self.instances.same(2)
+        self.search.enter()
+        self._close(two, HOLES)
+        for seed in range(1, RETRIES + 1):
+            if not self._given_up():
+                break
+            # A guess is as good as the states that it was made from.
+            for n in (2, 3):
+                self._sample(self.instances.same(n), seed)
+            self.search.reopen()
+            self._close(two, HOLES[-1:])
+        done = {two}
         for _ in range(ROUNDS):
             todo = [s for s in dict.fromkeys(self._not_shown()) if s not in done]
             if not todo:
                 return
             for sizes in todo:
                 self._sample(sizes)
-                self._close(sizes, 1.0)
+                self.search.enter()
+                self._close(sizes, HOLES[-1:])
                 done.add(sizes)
 
-    def _close(self, sizes: Sizes, share: float) -> None:
-        """Look for what makes the properties inductive in an instance, in this part of the time."""
+    def _close(self, sizes: Sizes, rounds: Iterable[int]) -> None:
+        """Look for what makes the properties inductive in an instance: in each round for all of them, of which each may
+        have so many holes.  What needs few comes first that way, and helps the others."""
         self._tell(f"instance with {sizes}")
-        self.search.enter()
         g = Grounded(self.instances.interpreter(sizes), sizes, self.until)
-        for part in (0.5, 1.0):
-            # Time is shared out: what needs less leaves more for the others, and at the end there is a second try.
-            end = self.begin + part * share * self.options.seconds
+        for holes in rounds:
             wanted = [k for k in self._wanted() if k not in self.search.violated | set(self.search.open)]
-            wanted = [k for k in wanted if k not in self.search.support]
-            for at, k in enumerate(wanted):
-                now = time.monotonic()
-                self.undecided.pop(k, None)
-                if not self.search.add(g, k, now + (end - now) / (len(wanted) - at)):
-                    self.undecided[k] = f"no invariant that makes it inductive was found in {self.options.seconds:g} s"
+            for k in wanted:
+                if k in self.search.support:
+                    continue
+                self.undecided[k] = f"time limit ({self.options.seconds:g} s)"
+                if self.search.add(g, k, holes):
+                    del self.undecided[k]
+                else:
+                    self.undecided[k] = f"no invariant that makes it inductive was found in {holes} attempts"
 
-    def _sample(self, sizes: Sizes) -> None:
+    def _given_up(self) -> list[Known]:
+        """What may still hold, but was not made inductive."""
+        return [k for k in self._wanted() if k not in self.search.support and k not in self.search.violated]
+
+    def _shape(self) -> object:
+        return sizeless(tuple((v.name, v.type) for v in self.system.variables))
+
+    def _plausible(self, k: Known) -> bool:
+        return all(_true_in_all(r, k) for r in self.samples)
+
+    def _sample(self, sizes: Sizes, seed: int = 0) -> None:
         self._tell(f"reachable states with {sizes}")
-        left = max(0.5, self.until - time.monotonic())
-        reached = Sampler(self.instances.interpreter(sizes)).sample(sizes, SAMPLED, min(4.0, left / 8))
-        self.samples.append(reached)
+        reached = Sampler(self.instances.interpreter(sizes)).sample(sizes, SAMPLED, seed)
+        of_old = next((r for r in self.samples if r.sizes == sizes), None)
+        if of_old is None:
+            self.samples.append(reached)
+        elif not of_old.complete:
+            of_old.add(reached)
         for k in self.search.helpers:
             if k not in self.search.violated and not _true_in_all(reached, k):
                 self.search.refuted(k)
@@ -260,7 +303,7 @@ class _Prover:
         return list(dict.fromkeys(x for k in some for x in self.search.support.get(k, ())))
 
     def _in_time(self) -> Induction:
-        if time.monotonic() > self.until:
+        if time.process_time() > self.until:
             raise TimeoutError
         return self.induction
 
@@ -291,7 +334,8 @@ class _Prover:
                 verdicts.append(self._proved(n))
             else:
                 verdicts.append(self._open(n, runs))
-        return Proved(self.goal, self.system, tuple(verdicts), tuple(claims), tuple(lemmas), self._left_out())
+        hints = Hints(self._shape(), tuple(k.lemma for k in shown if k.lemma is not None))
+        return Proved(self.goal, self.system, tuple(verdicts), tuple(claims), tuple(lemmas), self._left_out(), hints)
 
     def _shown(self) -> list[Known]:
         """What is proved, with all that it rests on."""
@@ -364,7 +408,7 @@ class _Prover:
         return replace(found, trace=trace)
 
     def _real_runs(self, names: list[str]) -> Runs:
-        left = self.until - time.monotonic()
+        left = self.until - time.process_time()
         sure = {n for n in names if self.known.get(n) in self.search.violated}
         return real_runs(
             self.instances, set(names), sure, self.options.falsify, max(left, FALSIFY * self.options.seconds)
@@ -399,7 +443,7 @@ class _Prover:
         return f"`{in_words(self.system, expr)}`" if k.lemma is not None and expr is not None else k.name
 
     def _grounded_until(self, seconds: float) -> Callable[[Sizes], Grounded]:
-        until = time.monotonic() + seconds
+        until = time.process_time() + seconds
         return lambda sizes: Grounded(self.instances.interpreter(sizes), sizes, until)
 
     def _params(self, sizes: Sizes) -> tuple[tuple[str, str], ...]:

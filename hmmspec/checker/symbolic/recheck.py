@@ -316,7 +316,7 @@ def _runs(spec: S.Spec, system: System, every: Sequence[str], rules: Collection[
             if found >= set(rules):
                 break
             interp = instances.interpreter(sizes)
-            for s in Sampler(interp).sample(sizes, STATES, SECONDS).states:
+            for s in Sampler(interp).sample(sizes, STATES).states:
                 found.add(None)
                 steps, faults = interp.expand(s)
                 found |= {rule for rule, *_ in (*steps, *faults)}

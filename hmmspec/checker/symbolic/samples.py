@@ -6,11 +6,11 @@ What holds in all reachable states of small instances is what an invariant may s
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from itertools import permutations, product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,8 @@ from hmmspec.system.types import (
 )
 
 WALK = 60  # steps of a random run
+WALKED = 3  # steps of all random runs, for each state that is wanted
+_TABLE = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,13 @@ class Instances:
         identities there are."""
         for name in self.every:
             for a, b in zip(*(_parts(self.of(s)) for s in self._two(name)), strict=True):
-                if _sizeless(a) != _sizeless(b):
+                if sizeless(a) != sizeless(b):
                     raise Limit(self._elsewhere(name, a))
 
     def check_property(self, p: Property) -> None:
         """The same for one property."""
         for name in self.every:
-            shapes = {_sizeless(next(q for q in self.of(s).properties if q.name == p.name)) for s in self._two(name)}
+            shapes = {sizeless(next(q for q in self.of(s).properties if q.name == p.name)) for s in self._two(name)}
             if len(shapes) > 1:
                 raise Limit(self._elsewhere(name, p))
 
@@ -174,10 +176,21 @@ class Reached:
                     todo.append(t)
             if len(new) >= most:
                 break
+        self._add(new)
+        return new
+
+    def add(self, more: Reached) -> None:
+        """What another search of the same instance found."""
+        if self._known is None:
+            self._known = set(self.states)
+        new = [s for s in more.states if s not in self._known]
+        self._known.update(new)
+        self._add(new)
+
+    def _add(self, new: Sequence[State]) -> None:
         self.states += new
         self._values.clear()
         self.__dict__.pop("matrix", None)
-        return new
 
     @cached_property
     def matrix(self) -> Any:
@@ -241,28 +254,44 @@ class Columns:
         self._codes: list[dict[Value, int]] = [{} for _ in cells]
         blocks = []
         for reached in samples:
-            for naming in namings(reached, names):
-                block = self._block(reached, naming)
-                if block is not None:
-                    blocks.append(block)
+            tables = [self._tables(reached, naming) for naming in namings(reached, names)]
+            blocks += self._blocks(reached, [t for t in tables if t is not None])
         rows = np.concatenate(blocks) if blocks else np.zeros((0, len(cells)), dtype=np.int16)
         self.rows = different_rows(rows)
 
-    def _block(self, reached: Reached, naming: Mapping[Id, Id]) -> Any:
+    def _tables(self, reached: Reached, naming: Mapping[Id, Id]) -> list[tuple[int, Any]] | None:
+        """Of each cell its column in the sample, and the codes of what is found there; None: a cell is not there."""
         back = {i: name for name, i in naming.items()}
-        columns = []
+        out = []
         for k, cell in enumerate(self.cells):
             place = reached.place(renamed_cell(cell, dict(naming)))
             if place is None:
                 return None
-            known, which = reached.column(place)
+            known, _ = reached.column(place)
             if has_identities(reached.slots[place].type):
                 known = [renamed(v, back) for v in known]
-            table = np.array([self._code(k, v) for v in known], dtype=np.int16)
-            columns.append(table[which])
-        if not columns:
-            return np.zeros((1 if reached.states else 0, 0), dtype=np.int16)
-        return different_rows(np.stack(columns, axis=1))
+            out.append((place, np.array([self._code(k, v) for v in known], dtype=np.int64)))
+        return out
+
+    def _blocks(self, reached: Reached, namings: Sequence[list[tuple[int, Any]]]) -> list[Any]:
+        """The different rows of all namings."""
+        if not self.cells:
+            return [np.zeros((1 if reached.states else 0, 0), dtype=np.int16)]
+        spans = [len(values) for values in self.values]
+        # A row is one number, as long as that is small: then a table says which there are.
+        if prod(spans) <= _TABLE:
+            seen = np.zeros(prod(spans), dtype=bool)
+            for naming in namings:
+                keys: Any = 0
+                for span, (place, codes) in zip(spans, naming, strict=True):
+                    keys = keys * span + codes[reached.column(place)[1]]
+                seen[keys] = True
+            found = np.unravel_index(np.flatnonzero(seen), spans)
+            return [np.stack(found, axis=1).astype(np.int16)]
+        return [
+            different_rows(np.stack([codes[reached.column(place)[1]] for place, codes in naming], axis=1))
+            for naming in namings
+        ]
 
     def _code(self, k: int, value: Value) -> int:
         found = self._codes[k].get(value)
@@ -299,17 +328,17 @@ def _parts(system: System) -> list[object]:
     return [*system.variables, *system.rules, *system.assumes]
 
 
-def _sizeless(x: object) -> object:
+def sizeless(x: object) -> object:
     """Without the sizes of symmetric types."""
     match x:
         case E.Const(value, t):
-            return "const", _sizeless(t), _sizeless_value(t, value)
+            return "const", sizeless(t), _sizeless_value(t, value)
         case Symmetric(name, _):
             return name
         case tuple() | list():
-            return tuple(_sizeless(y) for y in x)
+            return tuple(sizeless(y) for y in x)
         case _ if is_dataclass(x):
-            return type(x).__name__, *(_sizeless(getattr(x, f.name)) for f in fields(x) if f.compare)
+            return type(x).__name__, *(sizeless(getattr(x, f.name)) for f in fields(x) if f.compare)
         case _:
             return x
 
@@ -340,23 +369,28 @@ class Sampler:
     def __init__(self, interp: Interpreter, look: Callable[[State, list[Any], list[Any]], None] | None = None) -> None:
         self.interp, self.look = interp, look
 
-    def sample(self, sizes: Sizes, states: int, seconds: float, seed: int = 0) -> Reached:
-        """Breadth first, and where that does not reach all, random runs for the other half."""
-        until = time.monotonic() + seconds
+    def sample(self, sizes: Sizes, states: int, seed: int = 0) -> Reached:
+        """About so many states, the same ones every time: breadth first up to half of them, then random runs, of which
+        most states are new where there are many; then breadth first again."""
         found: dict[State, None] = dict.fromkeys(self.interp.initial())
         queue = list(found)
-        complete = True
-        for at, s in enumerate(queue):  # the queue grows
-            if (len(found) > states // 2 and at) or time.monotonic() > until:
-                complete = False
-                break
-            for t in self._successors(s):
-                if t not in found:
+        at = self._breadth_first(found, queue, 0, states // 2)
+        if at < len(queue):
+            self._walk(found, queue, states, random.Random(seed))
+            at = self._breadth_first(found, queue, at, states)
+        return Reached(sizes, self.interp, list(found), at == len(queue))
+
+    def _breadth_first(self, found: dict[State, None], queue: list[State], at: int, states: int) -> int:
+        """Up to so many states; the place in the queue of the first state that was not looked at."""
+        queued = dict.fromkeys(queue) if len(found) > len(queue) else found
+        while at < len(queue) and (len(found) <= states or not at):
+            for t in self._successors(queue[at]):
+                if t not in queued:
+                    queued[t] = None
                     found[t] = None
                     queue.append(t)
-        if not complete:
-            self._walk(found, queue, states, until, random.Random(seed))
-        return Reached(sizes, self.interp, list(found), complete)
+            at += 1
+        return at
 
     def _successors(self, s: State) -> list[State]:
         steps, failures = self.interp.expand(s)
@@ -364,11 +398,11 @@ class Sampler:
             self.look(s, steps, failures)
         return [t for _, _, t in steps]
 
-    def _walk(
-        self, found: dict[State, None], queue: list[State], states: int, until: float, rng: random.Random
-    ) -> None:
+    def _walk(self, found: dict[State, None], queue: list[State], states: int, rng: random.Random) -> None:
         starts = list(self.interp.initial())
-        while len(found) < states and time.monotonic() < until:
+        for _ in range(WALKED * states // WALK):
+            if len(found) >= states:
+                break
             s = rng.choice(starts if rng.random() < 0.5 else queue)
             for _ in range(WALK):
                 after = self._successors(s)

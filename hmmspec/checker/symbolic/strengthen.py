@@ -14,7 +14,6 @@ instances).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -38,12 +37,14 @@ class Strengthener:
 
     open: claims that were given up, each with what stands in the way; violated: those of them that a real step breaks.
     support: what the steps need to keep a claim.  samples: reachable states of small instances; claims: what is to be
-    shown; helpers: invariants of the spec that may be claimed, too; tell: is told how far it is.
+    shown; helpers: invariants of the spec that may be claimed, too; hints: lemmas that helped elsewhere and that no
+    sample contradicts; tell: is told how far it is.
     """
 
     samples: Sequence[Reached]
     claims: list[Known]
     helpers: Sequence[Known]
+    hints: Sequence[Known] = ()
     tell: Callable[[str], None] = lambda _: None
     lemmas: dict[Lemma, Known] = field(default_factory=dict)
     refused: set[Lemma] = field(default_factory=set)
@@ -61,24 +62,37 @@ class Strengthener:
         """From now on it is another instance: all has to be shown again."""
         self.support.clear()
 
-    def add(self, g: Grounded, claim: Known, until: float) -> bool:
-        """Claim this, too, and make it inductive in the instance.  False: there was not time enough; then everything
-        is as it was.  A claim that cannot be made inductive is put into `open`."""
-        before = list(self.claims), dict(self.lemmas), dict(self.support)
+    def reopen(self) -> None:
+        """There are more samples: what was given up is worth another try."""
+        self.open = {c: hole for c, hole in self.open.items() if c in self.violated}
+        self.refused.clear()
+
+    def add(self, g: Grounded, claim: Known, holes: int) -> bool:
+        """Claim this, too, and make it inductive in the instance.  False: that took more than so many holes (or more
+        time than there is: TimeoutError); then only what was shown is kept.  A claim that cannot be made inductive is
+        put into `open`."""
+        before = list(self.claims)
         if claim not in self.claims:
             self.claims.append(claim)
         try:
-            self._close(g, [claim], until)
+            if self._close(g, [claim], holes):
+                return True
         except TimeoutError:
-            self.claims, self.lemmas, self.support = before
-            return False
-        return True
+            self._keep_shown(before)
+            raise
+        self._keep_shown(before)
+        return False
 
-    def _close(self, g: Grounded, todo: list[Known], until: float) -> None:
-        """Make these inductive, and whatever that needs.  Raises TimeoutError."""
+    def _keep_shown(self, claims: Sequence[Known]) -> None:
+        """What was added without being shown is claimed no longer."""
+        shown = {c for c in self.support if all(x in self.support for x in self.needed([c]))}
+        self.support = {c: self.support[c] for c in self.support if c in shown}
+        self.claims = [c for c in self.claims if c in claims or c in shown]
+        self.lemmas = {lemma: c for lemma, c in self.lemmas.items() if c in shown}
+
+    def _close(self, g: Grounded, todo: list[Known], holes: int) -> bool:
+        """Make these inductive, and whatever that needs; False: not with so many holes.  Raises TimeoutError."""
         while todo:
-            if time.monotonic() > until:
-                raise TimeoutError
             c = todo.pop()
             if c in self.support or (c not in self.claims if c.lemma is None else c.lemma not in self.lemmas):
                 continue
@@ -87,7 +101,15 @@ class Strengthener:
                 self.support[c] = needed
                 todo += [x for x in needed if x not in self.support]
                 continue
+            if not holes:
+                return False
+            holes -= 1
             hole = g.hole(c)
+            hinted = self._hinted(g, hole)
+            if hinted is not None:
+                todo += [c, hinted]
+                continue
+            hole = g.lifted(hole)
             cube = Cube(hole.state, [g.slots[i] for i in hole.cells], self.samples)
             if cube.reached and not any(
                 self._breaks(c, hole.rule, r, s) for r, s in islice(cube.witnesses(), WITNESSES)
@@ -104,9 +126,28 @@ class Strengthener:
             else:
                 self.open[c] = hole
                 todo += self._drop(c)
+        return True
 
-    def _real(self, c: Known, hole: Hole, cube: Cube) -> bool:
-        return any(self._breaks(c, hole.rule, r, s) for r, s in islice(cube.witnesses(), WITNESSES))
+    def _hinted(self, g: Grounded, hole: Hole) -> Known | None:
+        """A lemma that helped elsewhere and excludes the hole: one that is inductive by itself if there is one."""
+        excluding = []
+        for known in self.hints:
+            if known.lemma in self.refused or known.lemma in self.lemmas:
+                continue
+            e = known.expr(g.interp.system)
+            assert e is not None
+            try:
+                if not g.interp.truth(e)(hole.state):
+                    excluding.append(known)
+            except SpecFault:
+                continue
+        if not excluding:
+            return None
+        alone = (k for k in excluding if g.needed([k, *self.active()], k) is not None)
+        found = next(alone, excluding[0])
+        assert found.lemma is not None
+        self.lemmas[found.lemma] = found
+        return found
 
     def _breaks(self, c: Known, rule: int, reached: Reached, state: State) -> bool:
         """Whether a step of the rule out of this state breaks the claim."""
@@ -174,7 +215,7 @@ class Strengthener:
         found = [c for c in cube.candidates() if c.lemma not in self.refused]
         best: Known | None = None
         for candidate in found[:TRIED]:
-            known = self._called(candidate.lemma)
+            known = self.called(candidate.lemma)
             best = best or known
             support = g.needed([known, *self.active()], known)
             if support is not None:
@@ -189,7 +230,7 @@ class Strengthener:
             self.lemmas[best.lemma] = best
         return best
 
-    def _called(self, lemma: Lemma) -> Known:
+    def called(self, lemma: Lemma) -> Known:
         """With a name that no other has."""
         return self._named.setdefault(lemma, Known(f"lemma {len(self._named) + 1}", lemma))
 
