@@ -1,7 +1,8 @@
 # make check   judge every spec in specs/
 # make test    everything a change must pass: style, types, tests; make test-long: that, and what takes long
 # make fmt     lay the Python and the specs out
-# make bench   the native engine against spin and rumur, where these are installed; make bench-full: large sizes, too
+# make bench   the reference kernel against memcpy, the native engine against spin and rumur, where these are installed;
+#              make bench-full: large sizes, too
 # make lock    pin the newest dependencies anew
 # make clean   remove what the above made
 #
@@ -12,7 +13,7 @@ VENV  := .venv
 BIN   := $(VENV)/bin
 SPECS := $(sort $(wildcard specs/*.hmm))
 CODE  := hmmspec tests benchmarks
-LAID  := $(wildcard specs/*.hmm specs/bugs/*.hmm benchmarks/*.hmm docs/tutorial/*.hmm)
+LAID  := $(wildcard specs/*.hmm specs/bugs/*.hmm specs/conform/*.hmm benchmarks/*.hmm docs/tutorial/*.hmm scenarios/*.scn)
 
 .PHONY: all check test test-long lint fmt bench bench-full lock clean
 .NOTPARALLEL:
@@ -43,6 +44,7 @@ fmt: $(VENV)/.stamp-dev
 
 # Within half an hour, and then what takes hours.  With matplotlib in the environment there is a plot, too.
 bench: $(VENV)/.stamp-dev
+	$(BIN)/python benchmarks/reference.py
 	$(BIN)/python benchmarks/native.py
 
 bench-full: $(VENV)/.stamp-dev

@@ -193,7 +193,8 @@ def _excerpt(span: Span) -> list[str]:
 
 # NOTE(diagnostic-codes): 001-019 text and syntax, 020-039 names and types, 040-059 steps, threads, locks and
 # symmetry, 060-069 imports, patches and refinement, 070-079 parameters and instances, 080-089 command line and
-# files, 090-099 warnings about a spec that says less than it seems to, 100-109 checkpoints.
+# files, 090-099 warnings about a spec that says less than it seems to, 100-109 checkpoints and
+# certificates, 140-149 costs.
 CODES: dict[str, str] = {
     "HMM001": "unexpected word or sign",
     "HMM002": "the file ends too early",
@@ -287,4 +288,30 @@ CODES: dict[str, str] = {
     "HMM101": "checkpoint of something else",
     "HMM102": "not a usable certificate",
     "HMM103": "solver not installed",
+    "HMM130": "malformed binding",
+    "HMM131": "binding of something that the spec does not have",
+    "HMM132": "event bound with the wrong arguments",
+    "HMM133": "unknown name in a binding",
+    "HMM134": "type that no value of a log can have",
+    "HMM135": "command bound twice",
+    "HMM136": "malformed event log",
+    "HMM137": "event that the binding does not know",
+    "HMM138": "event log that ends in the middle of a line",
+    "HMM139": "event of the spec that no command is bound to",
+    "HMM120": "unreadable text in a scenario",
+    "HMM121": "unexpected word or sign in a scenario",
+    "HMM122": "no such command or word",
+    "HMM123": "name that the scenario does not define",
+    "HMM124": "said or defined twice in a scenario",
+    "HMM125": "value or page range that cannot be",
+    "HMM126": "expectation that the command cannot meet",
+    "HMM127": "unknown behaviour or capability",
+    "HMM128": "statement in a wrong place of a scenario",
+    "HMM129": "the command line names a scenario, parameter or target that does not exist",
+    "HMM140": "impossible link",
+    "HMM141": "impossible number",
+    "HMM142": "not a usable file of measurements",
+    "HMM143": "measurements that no cost explains",
+    "HMM144": "not a usable description of a machine",
+    "HMM145": "no plot without matplotlib",
 }

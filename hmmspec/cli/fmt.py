@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hmmspec.cli.args import Parser
 from hmmspec.cli.files import write_whole
+from hmmspec.conform.scenario import layout
 from hmmspec.diagnostics import Diagnostic, Source, SpecError
 from hmmspec.lang.formatter import format_text
 from hmmspec.lang.load import read_source
@@ -23,7 +24,7 @@ def parser() -> Parser:
         "2 a file cannot be read or is not a spec: none is changed then",
     )
     p.add_argument(
-        "files", nargs="+", metavar="FILE", help="a .hmm file; - reads standard input, writes standard output"
+        "files", nargs="+", metavar="FILE", help="a .hmm or .scn file; - reads standard input, writes standard output"
     )
     p.add_argument("--check", action="store_true", help="change nothing, name the files that would change")
     p.add_argument("--diff", action="store_true", help="change nothing, show what would change")
@@ -37,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
     for name in args.files:
         try:
             source = Source("<stdin>", sys.stdin.read()) if name == "-" else read_source(name)
-            done.append((source, format_text(source)))
+            lay_out = layout.format_text if name.endswith(".scn") else format_text
+            done.append((source, lay_out(source)))
         except SpecError as error:
             wrong += error.diagnostics
     if wrong:

@@ -1,110 +1,151 @@
-"""Follow a trace in the interpreter: which states it goes through, or where it no longer fits the spec."""
+"""`hmmspec follow TRACE.jsonl SPEC`: does a spec explain a recorded event log?"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
-from hmmspec.checker.trace import show_args
-from hmmspec.checker.verdict import Trace, TraceStep
-from hmmspec.report.trace_text import step_title
-from hmmspec.system.run import Interpreter, State
+from hmmspec.cli.args import Parser, count, shown
+from hmmspec.conform.follow.follower import Follower
+from hmmspec.conform.follow.load import Loaded, load_for
+from hmmspec.conform.follow.log import Log, read_log
+from hmmspec.conform.target import Finding
+from hmmspec.diagnostics import SpecError
+from hmmspec.report.phrases import plural
+from hmmspec.report.style import style_for
 
-Step = tuple[int, tuple[object, ...], State]
+EXIT_FINDING, EXIT_INCOMPLETE = 1, 3
 
-_STARTS_COMPARED = 100_000  # a spec with more start states than that is not searched for the nearest one
+
+def parser() -> Parser:
+    """The options of `follow`."""
+    p = Parser(
+        "follow",
+        "Follow a recorded event log: is there a run of the spec that explains what was seen?",
+        "SPEC is a spec with its binding beside it (x.hmm with x.bind), or the binding itself.\n"
+        "exit codes: 0 the spec explains the log; 1 it does not: what was seen and what it would have\n"
+        "allowed is told; 2 the log, the spec or the binding is wrong; 3 some of the log was not followed\n"
+        "to its end, and nothing was found in the rest",
+    )
+    p.add_argument("trace", metavar="TRACE.jsonl", help="the event log: one JSON object on each line")
+    p.add_argument("specs", metavar="SPEC", nargs="+", help="one or several specs or bindings")
+    p.add_argument("--binding", metavar="FILE", help="the binding, if it is not beside the spec")
+    p.add_argument(
+        "--limit", type=count, default=10_000, metavar="N", help="states that are kept at once (default: 10000)"
+    )
+    p.add_argument("--torn", action="store_true", help="follow a log whose last line ends in the middle up to there")
+    p.add_argument("--findings", type=count, default=5, metavar="N", help="stop after N findings (default: 5)")
+    p.add_argument("--coverage", action="store_true", help="tell how often each transition of the spec was exercised")
+    p.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    return p
 
 
 @dataclass(frozen=True)
-class Followed:
-    """start: None if no start state fits; steps: those that fit; final: rule and arguments of a failing last step.
+class Told:
+    """What came of one spec."""
 
-    problem: what does not fit, empty if all does.
-    """
-
-    start: State | None
-    steps: tuple[Step, ...]
-    final: tuple[int, tuple[object, ...]] | None = None
-    problem: str = ""
+    follower: Follower
+    findings: tuple[Finding, ...]
+    events: int
+    seconds: float
 
     @property
-    def states(self) -> list[State]:
-        return [] if self.start is None else [self.start, *(s for _, _, s in self.steps)]
+    def exit_code(self) -> int:
+        return EXIT_FINDING if self.findings else EXIT_INCOMPLETE if self.follower.incomplete else 0
 
 
-def follow(interp: Interpreter, trace: Trace) -> Followed:
-    """Run the trace as far as it fits."""
-    start, problem = _start(interp, trace.initial)
-    if start is None:
-        return Followed(None, (), problem=problem)
-    steps: list[Step] = []
-    here = start
-    for number, wanted in enumerate(trace.steps, 1):
-        found, problem = _step(interp, here, wanted)
-        if found is None:
-            return Followed(start, tuple(steps), problem=f"step {number}, {step_title(wanted)}, {problem}")
-        steps.append(found)
-        here = found[2]
-    if trace.final is not None:
-        return _final(interp, trace.final, start, steps)
-    if trace.loop is not None and [start, *(s for _, _, s in steps)][trace.loop] != here:
-        return Followed(start, tuple(steps), problem=f"the last state is not the one after step {trace.loop}: no loop")
-    return Followed(start, tuple(steps))
+def run(args: argparse.Namespace) -> int:
+    """Read, follow, tell; the exit code.  Raises SpecError."""
+    loaded = [load_for(path, args.binding) for path in args.specs]
+    for one in loaded:
+        for warning in one.warnings:
+            print(shown(warning), file=sys.stderr)
+    log = read_log(args.trace, [name for one in loaded for name in one.event_names])
+    if log.torn is not None and not args.torn:
+        raise SpecError([log.torn])
+    told = [_followed(one, log, args.limit, args.findings) for one in loaded]
+    code = max((t.exit_code for t in told), key=(0, EXIT_INCOMPLETE, EXIT_FINDING).index)
+    if args.json:
+        print(json.dumps(_document(args.trace, log, told, code), indent=2))
+    else:
+        for each in told:
+            _print(each, args.coverage)
+    if log.torn is not None:
+        print(shown(log.torn), file=sys.stderr)
+    return code
 
 
-def _start(interp: Interpreter, wanted: Mapping[str, str]) -> tuple[State | None, str]:
-    nearest: list[str] | None = None
-    for state in islice(interp.initial(), _STARTS_COMPARED):
-        different = _different(interp.cells(state), wanted)
-        if not different:
-            return state, ""
-        if nearest is None or len(different) < len(nearest):
-            nearest = different
-    if nearest is None:
-        return None, "the spec has no start state"
-    return None, f"no start state is the trace's; in the nearest, {_some(nearest)}"
+def _followed(loaded: Loaded, log: Log, limit: int, most: int) -> Told:
+    follower = Follower(loaded, limit)
+    follower.start(log.profile, log.devices)
+    found: list[Finding] = []
+    begun = time.perf_counter()
+    for event in log.events:
+        found += follower.see(event)
+        if len(found) >= most:
+            break
+    else:
+        found += follower.finish()
+    return Told(follower, tuple(found[:most]), follower.events, time.perf_counter() - begun)
 
 
-def _step(interp: Interpreter, here: State, wanted: TraceStep) -> tuple[Step | None, str]:
-    rules = interp.system.rules
-    if all(rule.name != wanted.rule for rule in rules):
-        return None, "does not exist in this spec"
-    possible, faults = interp.expand(here)
-    nearest: list[str] | None = None
-    for number, args, after in possible:
-        if rules[number].name != wanted.rule or show_args(rules[number], args) != wanted.args:
-            continue
-        different = _different(interp.cells(after), wanted.cells)
-        if not different:
-            return (number, args, after), ""
-        if nearest is None or len(different) < len(nearest):
-            nearest = different
-    if nearest is not None:
-        return None, f"leads elsewhere: {_some(nearest)}"
-    for number, args, fault in faults:
-        if rules[number].name == wanted.rule and show_args(rules[number], args) == wanted.args:
-            return None, f"fails: {fault.message}"
-    return None, "is not possible here"
+def _print(told: Told, coverage: bool) -> None:
+    style = style_for(sys.stdout)
+    follower = told.follower
+    name = follower.name
+    for finding in told.findings:
+        print(style.paint(f"{name}: not explained", "bad"))
+        print(f"  {finding.message}")
+        for line in finding.details:
+            print(f"    {line}")
+        print()
+    rate = f"{told.events / told.seconds:,.0f} events a second" if told.seconds > 0.01 else "at once"
+    seen = f"{plural(told.events, 'event')} ({rate})"
+    if told.findings:
+        print(style.paint(f"{name}: {plural(len(told.findings), 'finding')} in {seen}", "bad"))
+    elif follower.incomplete:
+        print(style.paint(f"{name}: incomplete: {follower.incomplete}; nothing found in the rest, {seen}", "warn"))
+    else:
+        print(style.paint(f"{name}: explained, {seen}", "good"))
+    if follower.forgotten:
+        print(f"  not followed, as the binding says: {plural(follower.forgotten, 'group')}")
+    if told.findings and follower.incomplete:
+        print(f"  incomplete as well: {follower.incomplete}")
+    never = follower.coverage.never
+    total = len(follower.coverage.names)
+    print(f"  transitions: {total - len(never)} of {total} used by some explanation")
+    if coverage:
+        possible = follower.coverage.possible
+        for rule, times in follower.coverage.exercised.items():
+            often = f"{times:8} times" if times or not possible[rule] else f"maybe {possible[rule]:2} times"
+            print(f"  {rule:<28} {often}")
+    elif never:
+        print(f"  never: {', '.join(never)}")
 
 
-def _final(interp: Interpreter, wanted: TraceStep, start: State, steps: list[Step]) -> Followed:
-    here = steps[-1][2] if steps else start
-    for number, args, _ in interp.expand(here)[1]:
-        rule = interp.system.rules[number]
-        if rule.name == wanted.rule and show_args(rule, args) == wanted.args:
-            return Followed(start, tuple(steps), (number, args))
-    problem = f"the last step, {step_title(wanted)}, does not fail any more"
-    return Followed(start, tuple(steps), problem=problem)
-
-
-def _different(have: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
-    """What tells a state from the one wanted, in words."""
-    out = [f"{c} is {have[c]}, the trace has {v}" for c, v in wanted.items() if c in have and have[c] != v]
-    out += [f"there is no {cell}" for cell in wanted if cell not in have]
-    return out + [f"{cell} is not in the trace" for cell in have if cell not in wanted]
-
-
-def _some(different: list[str]) -> str:
-    more = f", and {len(different) - 3} more" if len(different) > 3 else ""
-    return "; ".join(different[:3]) + more
+def _document(trace: str, log: Log, told: Sequence[Told], code: int) -> dict[str, object]:
+    return {
+        "log": trace,
+        "target": log.target,
+        "torn": log.torn is not None,
+        "exit_code": code,
+        "specs": [
+            {
+                "spec": t.follower.name,
+                "verdict": ("not explained" if t.findings else "incomplete" if t.follower.incomplete else "explained"),
+                "events": t.events,
+                "seconds": round(t.seconds, 6),
+                "incomplete": dict(t.follower.lost),
+                "not_followed": t.follower.forgotten,
+                "findings": [{"call": f.call, "message": f.message, "details": list(f.details)} for f in t.findings],
+                "exercised": dict(t.follower.coverage.exercised),
+                "possible": dict(t.follower.coverage.possible),
+                "never": list(t.follower.coverage.never),
+            }
+            for t in told
+        ],
+    }

@@ -28,7 +28,12 @@ COMMANDS = {
     "replay": "run a saved trace again, step by step",
     "walk": "choose steps by hand and watch what they change",
     "draw": "draw machines and threads as diagrams, or a small instance's states as a graph",
+    "scenario": "do this, expect that: run scenario files on a kernel",
+    "conform": "random programs on a kernel, held against specs, data and the kernel's own checks",
+    "follow": "hold a recorded event log against a spec: is there a run that explains it?",
     "export": "write a spec as a model for SPIN or Rumur, to check this checker with them",
+    "cost": "what moving pages costs: links, copies, migration, faults, beside what was measured",
+    "simulate": "workloads on the reference kernel: when does migrating pay?",
     "version": "print the version",
 }
 

@@ -51,14 +51,14 @@ def parser() -> Parser:
         type=duration,
         default=DEFAULT.seconds,
         metavar="TIME",
-        help=f"for all properties of one spec with one setting of its params (default: {DEFAULT.seconds:.0f}s)",
+        help=f"of a core, for one spec with one setting of its params (default: {DEFAULT.seconds:.0f}s)",
     )
     group.add_argument(
         "--query-time",
         type=duration,
         default=DEFAULT.query,
         metavar="TIME",
-        help=f"for one question to Z3 (default: {DEFAULT.query:.0f}s)",
+        help=f"for one question to Z3, by its own count of its work (default: {DEFAULT.query:.0f}s)",
     )
     group.add_argument("--jobs", type=count, default=0, metavar="N", help="proofs at once (default: one on each core)")
     written = add_output_options(p, searches=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hmmspec.checker.trace import trace_of
 from hmmspec.cli.args import Parser, params
-from hmmspec.cli.follow import Followed, follow
+from hmmspec.cli.retrace import Followed, follow
 from hmmspec.cli.specs import load_one
 from hmmspec.cli.traces import read_trace
 from hmmspec.report.phrases import plural

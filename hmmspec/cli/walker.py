@@ -14,8 +14,8 @@ from hmmspec.checker.trace import actor, changes, show_args, trace_of
 from hmmspec.checker.verdict import Trace, TraceStep
 from hmmspec.cli.args import shown
 from hmmspec.cli.files import write_whole
-from hmmspec.cli.follow import Step, follow
 from hmmspec.cli.limits import default_memory
+from hmmspec.cli.retrace import Step, follow
 from hmmspec.cli.specs import Loaded, expression
 from hmmspec.cli.traces import read_trace
 from hmmspec.cli.why import why

@@ -158,6 +158,20 @@ class RuleCompiler:
         compiler.define(f"{self.name}_body", scope, (), lines)
 
 
+def compile_at(unit: Unit, rule: Rule) -> str:
+    """A function `rule_N_at(s, args.., out, bad)`: what `rule_N` does, for these arguments alone."""
+    compiler = RuleCompiler(unit, rule)
+    scope, args = Scope(), list[Code]()
+    for p in rule.params:
+        scope, name = scope.declare(p.name)
+        args.append(Code(name, simple=True))
+    # As if all parameters were bound already: what is left of `arguments` is its innermost part.
+    lines = compiler.arguments(len(rule.params), scope, tuple(args), conjuncts(rule.guard), True)
+    name = f"{compiler.name}_at"
+    unit.function(f"{name}({', '.join(['s', *(a.text for a in args), 'out', 'bad'])})", lines or ["pass"])
+    return name
+
+
 def _guarded(test: Code, lines: Lines) -> Lines:
     if test.is_(True):
         return lines

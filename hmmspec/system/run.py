@@ -15,7 +15,7 @@ from hmmspec.diagnostics import InternalError, Limit
 from hmmspec.system.analyse import guards
 from hmmspec.system.code import Scope, Unit
 from hmmspec.system.compile_expr import compile_expr
-from hmmspec.system.compile_rule import RuleCompiler, compile_probe
+from hmmspec.system.compile_rule import RuleCompiler, compile_at, compile_probe
 from hmmspec.system.convert import converter
 from hmmspec.system.expr import Expr, walk
 from hmmspec.system.faults import Fault, SpecFault
@@ -65,6 +65,7 @@ class Interpreter:
         self._cells = self.layout.cells()
         self._compiled: dict[tuple[int, str, tuple[str, ...]], tuple[Expr, Callable[..., object]]] = {}
         self._probes: dict[int, Callable[..., object] | None] = {}
+        self._at: dict[int, Callable[..., object]] = {}
         self._locks = {lock.name: lock for lock in system.locks}
         for rule in system.rules:
             RuleCompiler(self._unit, rule).compile()
@@ -131,6 +132,20 @@ class Interpreter:
         of each finding and name, the first.
         """
         out, bad = self._raw(s)
+        return (out, bad) if not self._assumes else self._within_assumes(out, bad)
+
+    def expand_rule(
+        self, s: State, rule: int, args: tuple[object, ...] | None = None
+    ) -> tuple[list[Step], list[Failure]]:
+        """`expand`, of the rule with this number alone, or of one choice of its arguments."""
+        out: list[Step] = []
+        bad: list[Failure] = []
+        if args is None:
+            self._by_number[rule](s, out, bad)
+        else:
+            if rule not in self._at:
+                self._at[rule] = self._unit.get(compile_at(self._unit, self._rule[rule]))
+            self._at[rule](s, *args, out, bad)
         return (out, bad) if not self._assumes else self._within_assumes(out, bad)
 
     def _within_assumes(self, out: list[Step], bad: list[Failure]) -> tuple[list[Step], list[Failure]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hmmspec.checker.native.compile import CannotCompile, compiler
+from hmmspec.clib.compile import CannotCompile, compiler
 
 
 def has_compiler() -> bool:

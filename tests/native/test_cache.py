@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from hmmspec.checker.native import cache as entries
-from hmmspec.checker.native import compile as compiling
-from hmmspec.checker.native.compile import CannotCompile, TooSlow, build
 from hmmspec.checker.native.engine import check_auto, check_native
 from hmmspec.checker.options import CheckOptions
+from hmmspec.clib import cache as entries
+from hmmspec.clib import compile as compiling
+from hmmspec.clib.compile import CannotCompile, TooSlow, build
 from hmmspec.system.system import System
 from tests.checker.helpers import system_of
 

@@ -15,12 +15,12 @@ import pytest
 from hmmspec.checker.check import check
 from hmmspec.checker.explicit.limits import resident_bytes
 from hmmspec.checker.native import search
-from hmmspec.checker.native.compile import compiler
 from hmmspec.checker.native.engine import TINY, c_text, check_auto, check_native
 from hmmspec.checker.options import CheckOptions
 from hmmspec.checker.verdict import InstanceReport, Level, Progress, Status
 from hmmspec.checker.verify import verify
 from hmmspec.cli.specs import load_one
+from hmmspec.clib.compile import compiler
 from hmmspec.lang.load import load
 from hmmspec.system.build import build_all
 from hmmspec.system.layout import layout, show_layout

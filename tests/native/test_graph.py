@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from hmmspec.checker.check import check
-from hmmspec.checker.native.compile import CannotCompile, compiler
 from hmmspec.checker.native.engine import check_native
 from hmmspec.checker.native.graph import GraphCalls
 from hmmspec.checker.options import CheckOptions
 from hmmspec.checker.verdict import InstanceReport, Status, Trace
 from hmmspec.checker.verify import verify
+from hmmspec.clib.compile import CannotCompile, compiler
 from hmmspec.lang.load import load
 from hmmspec.system.build import build_all
 from hmmspec.system.system import System

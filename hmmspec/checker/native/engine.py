@@ -10,7 +10,6 @@ from pathlib import Path
 from hmmspec.checker.check import check, finished
 from hmmspec.checker.native.bindings import Library
 from hmmspec.checker.native.checkpoint import Saved
-from hmmspec.checker.native.compile import CannotCompile, TooSlow, build, compiler
 from hmmspec.checker.native.extras import judges, missing
 from hmmspec.checker.native.orbits import reduced_types
 from hmmspec.checker.native.saving import Past, Saver, compare
@@ -19,6 +18,7 @@ from hmmspec.checker.native.spill import remark
 from hmmspec.checker.native.unit import Compiled, generate
 from hmmspec.checker.options import CheckOptions
 from hmmspec.checker.verdict import InstanceReport, Progress
+from hmmspec.clib.compile import CannotCompile, TooSlow, build, compiler
 from hmmspec.diagnostics import Limit
 from hmmspec.system.system import System
 

@@ -11,7 +11,6 @@ from hmmspec.checker.explicit.chance import Chance
 from hmmspec.checker.explicit.limits import LimitReached, Limits, Meter
 from hmmspec.checker.explicit.simulation import PHASE, Beginning, Outcome, Shown, Walked, kept, simulate_here, wanted
 from hmmspec.checker.native.bindings import Ended, Library
-from hmmspec.checker.native.compile import CannotCompile, compiler
 from hmmspec.checker.native.engine import Unable, instead, load_library, write_c
 from hmmspec.checker.native.packing import Packing
 from hmmspec.checker.native.search import SLICE, cores
@@ -19,6 +18,7 @@ from hmmspec.checker.native.unit import Compiled, generate
 from hmmspec.checker.options import CheckOptions
 from hmmspec.checker.simulate import simulate, simulated
 from hmmspec.checker.verdict import InstanceReport, Progress
+from hmmspec.clib.compile import CannotCompile, compiler
 from hmmspec.diagnostics import Limit
 from hmmspec.system.run import Interpreter, State
 from hmmspec.system.system import System

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hmmspec.checker.native.cache import Refused, cache_folder
 from hmmspec.checker.native.unit import Compiled
 from hmmspec.checker.options import CheckOptions
+from hmmspec.clib.cache import Refused, cache_folder
 from hmmspec.diagnostics import Limit
 
 

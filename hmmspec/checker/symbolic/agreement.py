@@ -13,11 +13,11 @@ from itertools import combinations
 
 from hmmspec.checker.check import check
 from hmmspec.checker.explicit.engine import told_apart
-from hmmspec.checker.native.compile import CannotCompile, compiler
 from hmmspec.checker.native.engine import check_native
 from hmmspec.checker.options import CheckOptions
 from hmmspec.checker.symbolic.settle import prove_instance
 from hmmspec.checker.verdict import InstanceReport, Level, Progress, Status, Verdict
+from hmmspec.clib.compile import CannotCompile, compiler
 from hmmspec.diagnostics import InternalError, Limit
 from hmmspec.system.system import System
 

@@ -42,7 +42,7 @@ from hmmspec.system.identity import difference
 from hmmspec.system.system import System
 
 LARGEST = 2  # identities of each type in instances whose runs are looked at
-STATES, SECONDS = 50_000, 20.0  # of each of these
+STATES = 50_000  # of each of these
 
 
 @dataclass(frozen=True)

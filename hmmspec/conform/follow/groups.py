@@ -1,0 +1,178 @@
+"""One group of pages under its spec: the node it stands at, which value of the log is which member, its history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hmmspec.conform.follow.bind import Meaning
+from hmmspec.conform.follow.seen import Seen
+from hmmspec.conform.follow.sets import Node, Sets
+from hmmspec.conform.follow.shapes import WILD, Atom, Label, Program, Shape
+from hmmspec.conform.follow.values import NO_VALUE, Env, Member
+
+History = tuple["Item", "History"] | None  # newest first, shared between groups
+Key = tuple[object, ...]
+
+
+class Exhausted(Exception):
+    """The log has more members of a type than the spec: nothing is known from here on."""
+
+    def __init__(self, type_: str, size: int) -> None:
+        super().__init__(f"more than {size} members of {type_} at once")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Call:
+    """A call as groups see it.  result: None where it never came."""
+
+    meaning: Meaning
+    command: Seen
+    result: Seen | None
+
+    @property
+    def number(self) -> int:
+        return self.command.call
+
+    def __str__(self) -> str:
+        told = "never returned" if self.result is None else self.result.origin
+        where = f"line {self.command.span.line}, " if self.command.span is not None else ""
+        return f"{where}call {self.number} of {self.command.thread}: {self.command.origin} -> {told}"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Item:
+    """Something that happened to a group.  order: its place in the log; kind: the call began, it returned, or both with
+    nothing between; envs: the events in it, one for each page."""
+
+    order: int
+    kind: Literal["call", "return", "run"]
+    call: Call
+    envs: tuple[Env, ...]
+
+
+@dataclass(eq=False)
+class Group:
+    """keys: of the pages in it; members: type -> value of the log -> number; pending: calls in the order of
+    `node.programs`, each with the event that it is in; lost: why it is not followed any more; became: the group that it
+    is a part of now."""
+
+    node: Node
+    keys: set[Key] = field(default_factory=set)
+    members: dict[str, dict[object, int]] = field(default_factory=dict)
+    pending: list[tuple[Call, Env]] = field(default_factory=list)
+    history: History = None
+    lost: str = ""
+    became: Group | None = None
+
+    def copy(self, keys: set[Key]) -> Group:
+        """The same state of affairs for other pages."""
+        members = {t: dict(m) for t, m in self.members.items()}
+        return Group(self.node, keys, members, list(self.pending), self.history, self.lost)
+
+    def items(self) -> list[Item]:
+        """What happened to it, oldest first."""
+        out: list[Item] = []
+        at = self.history
+        while at is not None:
+            out.append(at[0])
+            at = at[1]
+        return out[::-1]
+
+
+class Programs:
+    """Makes programs from calls; equal ones are one object."""
+
+    def __init__(self, sets: Sets) -> None:
+        self.sets = sets
+        self.sizes = {t.name: (k, t.size) for k, t in enumerate(sets.members)}
+        self.ranges = {t.name: t.high - t.low + 1 for t in sets.bound.ranges}
+        self._made: dict[object, Program] = {}
+        self._used: dict[tuple[int, ...], tuple[int, ...]] = {}
+        self._masks: dict[int, tuple[int, ...]] = {}
+
+    def program(self, group: Group, shapes: tuple[Shape, ...], meaning: Meaning, env: Env) -> Program:
+        """What the call may do to the group, members bound as they are mentioned.  Raises Exhausted, EventError."""
+        mine: list[tuple[str, int]] = []  # members that this call speaks of: nobody else may have them
+        chosen = tuple(map(id, shapes))
+        used = self._used.get(chosen)
+        if used is None:
+            used = self._used[chosen] = self._slots(shapes, meaning)
+        values: list[object] = []
+        for number in used:
+            slot = meaning.slots[number]
+            found = slot.convert(slot.value(env))
+            values.append(found.shift + self._member(group, found, mine) if isinstance(found, Member) else found)
+        made = self._made.get((chosen, *values))
+        if made is None:
+            made = self._made[(chosen, *values)] = self._make(shapes, meaning, dict(zip(used, values, strict=True)))
+        return made
+
+    def _slots(self, shapes: tuple[Shape, ...], meaning: Meaning) -> tuple[int, ...]:
+        """The slots that are read where these shapes are chosen."""
+        moments = [x for x in (meaning.at_call, meaning.at_return) if x is not None]
+        return tuple(dict.fromkeys(n for shape in (*shapes, *moments) for atom in shape.atoms for n in atom.args))
+
+    def _make(self, shapes: tuple[Shape, ...], meaning: Meaning, values: dict[int, object]) -> Program:
+        def labels(shape: Shape) -> tuple[Label | None, ...]:
+            return tuple(label_of(atom, values) for atom in shape.atoms)
+
+        first, last = meaning.at_call, meaning.at_return
+        return Program(
+            len(self._made),
+            tuple((shape, labels(shape)) for shape in shapes),
+            () if first is None else ((first, labels(first)),),
+            () if last is None else ((last, labels(last)),),
+        )
+
+    def _member(self, group: Group, value: Member, mine: list[tuple[str, int]]) -> int:
+        known = group.members.setdefault(value.type, {})
+        number = known.get(value.raw)
+        if number is None:
+            number = self._free(group, value.type, known, mine)
+            for raw in [r for r, n in known.items() if n == number]:
+                del known[raw]
+            known[value.raw] = number
+        mine.append((value.type, number))
+        return number
+
+    def _free(self, group: Group, type_: str, known: dict[object, int], mine: list[tuple[str, int]]) -> int:
+        """A member for a new value: one that the spec cannot tell from any other that stands for nothing."""
+        if type_ not in self.sizes:
+            # Members of a range differ from the start: they are given out once, in order.
+            size = self.ranges[type_]
+            number = len(known)
+            if number >= size:
+                raise Exhausted(type_, size)
+            return number
+        k, size = self.sizes[type_]
+        taken = self.sets.mentions(group.node)[k]
+        for p in group.node.programs:
+            taken |= self._mentioned(p, k)
+        for number in range(size):
+            if not taken >> number & 1 and (type_, number) not in mine:
+                return number
+        # What stood for nothing yet but may be meant somewhere: all such are alike, so any of them will do.
+        unbound = set(range(size)) - set(known.values())
+        if unbound:
+            return min(unbound)
+        raise Exhausted(type_, size)
+
+    def _mentioned(self, program: Program, k: int) -> int:
+        """The members of one type among a program's arguments."""
+        masks = self._masks.get(program.number)
+        if masks is None:
+            masks = self._masks[program.number] = self.sets.mentioned_by(program)
+        return masks[k]
+
+
+def label_of(atom: Atom, values: Mapping[int, object]) -> Label | None:
+    """The atom with the values of its slots; None: a value that the spec does not have."""
+    args: list[int] = []
+    for number in atom.args:
+        value = values[number]
+        if value is NO_VALUE:
+            return None
+        args.append(value if isinstance(value, int) else WILD)
+    return atom.kind, atom.name, tuple(args)

@@ -1,0 +1,211 @@
+"""Which seeded defects are caught, by which check, within how many commands; with the debug checks and without.
+
+A defect is *caught* when something is found while it is switched on, since nothing is found when none is.  Without
+debug checks only what a real kernel offers is looked at: data, specs, scenarios, warnings in the log, tasks that hang,
+and whether amounts of memory come back to what they were.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from hmmspec.conform.follow.follower import Follower
+from hmmspec.conform.follow.load import load_for
+from hmmspec.conform.generate import Generator, RandomChooser, Shape, shape_for
+from hmmspec.conform.judging import Judge, run_program
+from hmmspec.conform.program import Program
+from hmmspec.conform.racing import DataJudge
+from hmmspec.conform.scenario.expand import Choice, plans
+from hmmspec.conform.scenario.parser import parse
+from hmmspec.conform.scenario.runner import facts_of, run_plan
+from hmmspec.conform.target import Finding, Target
+from hmmspec.conform.targets import open_target
+from hmmspec.lang.load import read_source
+from hmmspec.records import dataclass
+from hmmspec.ref.defects import DEFECTS
+
+CHUNK = 25  # programs of one shape in a row
+
+
+@dataclass(frozen=True)
+class Hunt:
+    """What is done for each defect: random programs of so many commands; these scenarios where that finds nothing."""
+
+    steps: int = 20_000
+    seed: int = 1
+    profile: str = "latest"
+    specs: tuple[str, ...] = ()
+    scenarios: tuple[str, ...] = ()
+    races: bool = True
+
+
+@dataclass(frozen=True)
+class Caught:
+    """How a defect was caught; `by` is '' where it was not.
+
+    by: the check (`invariant`, `leak`, `data`, `model`, `follower`, `kernel`, `hang`, `crash`, `scenario`); name: which
+    of its kind; commands: carried out until then; scenario: the first that fails, and the commands until then.
+    """
+
+    defect: str
+    checks: bool
+    by: str = ""
+    name: str = ""
+    message: str = ""
+    commands: int = 0
+    seconds: float = 0.0
+    scenario: str = ""
+    scenario_commands: int = 0
+
+
+def shapes(target: Target, races: bool = True) -> tuple[Shape, ...]:
+    """Plain programs, ones with failures, with races, with 2 MiB pages: what `conform` does."""
+    out = [
+        shape_for(target),
+        shape_for(target, failures=True),
+        shape_for(target, race=True, steps=25),
+        shape_for(target, huge=True, steps=25),
+        shape_for(target, race=True, failures=True, steps=25),
+    ]
+    return tuple(s for s in out if races or not s.race)
+
+
+def judges_for(target: Target, specs: Iterable[str]) -> list[Judge]:
+    """The data and the specs."""
+    return [DataJudge(target.atomic), *(Follower(load_for(path)) for path in specs)]
+
+
+def random_hunt(target: Target, judges: Sequence[Judge], hunt: Hunt) -> tuple[Finding | None, int, Program]:
+    """Random programs until something is found: it, the commands until then, and the program."""
+    done, number = 0, 0
+    every = shapes(target, hunt.races)
+    while done < hunt.steps:
+        shape = every[number // CHUNK % len(every)]
+        chooser = RandomChooser(hunt.seed * 1_000_003 + number)
+        program = Generator(shape, chooser).program()
+        outcome = run_program(target, program, judges, hunt.seed + number)
+        done += outcome.commands
+        number += 1
+        if outcome.findings:
+            return outcome.findings[0], done, program
+    return None, done, ()
+
+
+def scenario_hunt(target: Target, paths: Iterable[str]) -> tuple[str, str, int]:
+    """Scenarios until one fails: its name, what was wrong, the commands until then."""
+    facts, done = facts_of(target), 0
+    for path in paths:
+        file = parse(read_source(path))
+        for scenario in file.scenarios:
+            for plan in plans(file, scenario, facts, Choice("", {}, 3)):
+                report = run_plan(plan, target)
+                done += report.commands
+                if report.status == "failed":
+                    return scenario.name, report.problems[0].message, done
+    return "", "", done
+
+
+def hunt_one(name: str, checks: bool, hunt: Hunt) -> Caught:
+    """One defect, in this process."""
+    begin = time.monotonic()
+    options = {"profile": hunt.profile, "defect": [name] if name else [], "checks": checks}
+    scenario, message, scenario_commands = "", "", 0
+    with open_target("ref", options) as target:
+        finding, commands, _ = random_hunt(target, judges_for(target, hunt.specs), hunt)
+    if hunt.scenarios and finding is None:
+        with open_target("ref", {**options, "size": "large"}) as target:
+            scenario, message, scenario_commands = scenario_hunt(target, hunt.scenarios)
+    taken = time.monotonic() - begin
+    if finding is not None:
+        return Caught(name, checks, finding.check, finding.name, finding.message, commands, taken)
+    by = "scenario" if scenario else ""
+    return Caught(name, checks, by, "", message, commands, taken, scenario, scenario_commands)
+
+
+def hunt_all(
+    names: Sequence[str], hunt: Hunt, jobs: int, told: Callable[[Caught], None] | None = None
+) -> dict[tuple[str, bool], Caught]:
+    """Every defect, with and without checks, over several processes; `told` hears of each as it is done."""
+    out: dict[tuple[str, bool], Caught] = {}
+    work = [(name, checks) for name in names for checks in (True, False)]
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        running = {pool.submit(hunt_one, name, checks, hunt): (name, checks) for name, checks in work}
+        for future in as_completed(running):
+            caught = future.result()
+            out[running[future]] = caught
+            if told is not None:
+                told(caught)
+    return out
+
+
+# ---------------------------------------------------------------- the report
+
+
+def page(found: Mapping[tuple[str, bool], Caught], hunt: Hunt) -> Iterator[str]:
+    """The report as a Markdown page."""
+    names = [n for n in DEFECTS if (n, True) in found and (n, False) in found]
+    yield "# Seeded defects"
+    yield ""
+    yield (
+        f"Each defect of `hmmspec/ref/defects.py`, switched on alone in the reference kernel ({hunt.profile}), "
+        f"and random programs (seed {hunt.seed}) until something was found, at most {hunt.steps:,} commands; then the "
+        "scenarios of `scenarios/` until one fails.  *Checks off* is all that a real kernel offers: data, specs, "
+        "warnings, hangs, amounts of memory.  Made by `hmmspec conform --seeded --page docs/defects.md`."
+    )
+    yield ""
+    for checks, told in ((True, "on"), (False, "off")):
+        caught = [found[n, checks] for n in names if found[n, checks].by]
+        by = ", ".join(f"{k} {n}" for k, n in Counter(c.by for c in caught).most_common())
+        share = 100 * len(caught) / max(1, len(names))
+        yield f"- Checks {told}: {len(caught)} of {len(names)} caught ({share:.0f} %): {by}."
+    yield ""
+    yield "| defect | what goes wrong | checks on | commands | checks off | commands |"
+    yield "| --- | --- | --- | ---: | --- | ---: |"
+    for name in names:
+        on, off = found[name, True], found[name, False]
+        what = DEFECTS[name].what + (f" (`{DEFECTS[name].fix}`)" if DEFECTS[name].fix else "")
+        yield f"| {name} | {what} | {_by(on)} | {on.commands:,} | {_by(off)} | {off.commands:,} |"
+
+
+def _by(caught: Caught) -> str:
+    if not caught.by:
+        return "**missed**"
+    return f"{caught.by} {caught.name or caught.scenario}".strip()
+
+
+def document(found: Mapping[tuple[str, bool], Caught], hunt: Hunt) -> dict[str, object]:
+    """The report as JSON."""
+    return {
+        "format": "hmmspec seeded defects",
+        "version": 1,
+        "steps": hunt.steps,
+        "seed": hunt.seed,
+        "profile": hunt.profile,
+        "defects": [
+            {
+                "defect": c.defect,
+                "checks": c.checks,
+                "caught_by": c.by or None,
+                "name": c.name,
+                "message": c.message,
+                "commands": c.commands,
+                "scenario": c.scenario or None,
+                "wall_seconds": round(c.seconds, 1),
+            }
+            for c in found.values()
+        ],
+    }
+
+
+def shipped_scenarios() -> tuple[str, ...]:
+    """The scenario files of the project."""
+    for root in (Path(__file__).resolve().parents[2], Path.cwd()):
+        found = sorted(map(str, (root / "scenarios").glob("*.scn")))
+        if found:
+            return tuple(found)
+    return ()

@@ -1,0 +1,101 @@
+"""What often goes wrong together: after one command, a few more on the same pages.
+
+Faults of memory management show where two things meet: a page that was written, shared and written again; one that went
+out clean and was written since; a device that still maps what has just changed.  Commands chosen one by one meet
+seldom.  So after some commands the generator goes on with a *sequel*: a short story about the same pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from hmmspec.conform import commands as c
+from hmmspec.conform.commands import Command
+
+Below = Callable[[int], int]
+
+
+def sequel(command: Command, below: Below, stamp: Callable[[int], int], others: Sequence[str]) -> tuple[Command, ...]:
+    """Commands to go on with; () where there is nothing to tell.
+
+    below: a choice from 0 below a number; stamp: fresh stamps for so many pages; others: the other processes that live.
+    """
+
+    def store(process: str, page: int, count: int) -> Command:
+        return c.Store(process, page, count, stamp(count))
+
+    match command:
+        case c.Store(process=who, page=page, count=count):
+            out = c.Madvise(who, page, count, "pageout")
+            look, again = c.Load(who, page, count), store(who, page, count)
+            stories: list[tuple[Command, ...]] = [
+                (out, look, again, out, look),
+                (out, again, out, look),
+                (c.ClearSoftDirty(who), again, out, c.Pagemap(who, page, count)),
+                (c.Madvise(who, page, count, "free"), again, out, look),
+            ]
+            return stories[below(len(stories))]
+        case c.Fork(process=parent, child=child):
+            return _after_fork(parent, child, below, stamp)
+        case c.Mprotect(process=who, page=page, count=count, prot=prot):
+            if prot == "rw":
+                return (store(who, page, count), *_looks(page, count, others))
+            return (replace(command, prot="rw"), store(who, page, count), *_looks(page, count, others))
+        case c.Gup(process=who, page=page, count=count, hold=str(hold), write=write):
+            if below(2) and not write:
+                return (store(who, page, count), c.Peek(who, hold))
+            return (store(who, page, count), c.Peek(who, hold), c.Unpin(who, hold), *_looks(page, count, others))
+        case (
+            c.DevRead(process=who, device=device, page=page, count=count)
+            | c.DevWrite(process=who, device=device, page=page, count=count)
+        ):
+            changes: list[Command] = [
+                c.Madvise(who, page, count, "dontneed"),
+                c.Madvise(who, page, count, "pageout"),
+                c.Mprotect(who, page, count, "r"),
+                c.Munmap(who, page, count),
+                c.Mremap(who, page, count, page + count, dontunmap=bool(below(2))),
+                store(who, page, count),
+            ]
+            written = c.DevWrite(who, device, page, count, stamp(count))
+            last: Command = written if below(2) else c.DevRead(who, device, page, count)
+            return (changes[below(len(changes))], last, c.Load(who, page, count))
+        case c.MigrateToDevice(process=who, device=device, page=page, count=count):
+            seen = c.Snapshot(who, device, page, count)
+            chapters: list[tuple[Command, ...]] = [
+                (c.Mremap(who, page, count, page + count), c.Snapshot(who, device, page + count, count)),
+                (c.Mprotect(who, page, count, "r"), seen, c.Mprotect(who, page, count, "rw"), store(who, page, count)),
+                (c.Madvise(who, page, count, "dontneed"), c.Smaps(who, page, count), c.Load(who, page, count)),
+                (c.Madvise(who, page, count, "pageout"), seen),
+                (store(who, page, count), c.Madvise(who, page, count, "pageout"), c.Load(who, page, count)),
+            ]
+            return chapters[below(len(chapters))]
+        case c.Mmap(process=who, page=page, count=count, kind="file"):
+            seen_file = c.Load(who, page, count)
+            fresh = (c.Munmap(who, page, count), replace(command, prot="rw"), seen_file)
+            return (seen_file, store(who, page, count), *fresh, c.Madvise(who, page, count, "pageout"), seen_file)
+        case c.Munmap(process=who, page=page, count=count):
+            return (c.Mmap(who, page, count), c.Load(who, page, count))
+        case c.Mremap(process=who, count=count, to=to):
+            return (c.Load(who, to, count), store(who, to, count), c.Load(who, to, count))
+        case _:
+            return ()
+
+
+def _after_fork(parent: str, child: str, below: Below, stamp: Callable[[int], int]) -> tuple[Command, ...]:
+    """The two write in turn, and look: nobody sees what the other wrote, and a pin stays with who has it."""
+    one, two = (parent, child) if below(2) else (child, parent)
+    count = 1 + below(4)
+    store = c.Store(one, 0, count, stamp(count))
+    stories: list[tuple[Command, ...]] = [
+        (c.Increment(one, 0, count),),
+        (c.Mprotect(one, 0, count, "r"), c.Mprotect(one, 0, count, "rw"), store),
+        (c.Gup(one, 0, count, pin=True, hold="kept"), store, c.Peek(one, "kept"), c.Unpin(one, "kept")),
+        (c.Madvise(one, 0, count, "pageout"), c.Increment(two, 0, count), c.Increment(one, 0, count)),
+    ]
+    return (*stories[below(len(stories))], c.Load(two, 0, 4), c.Load(one, 0, 4))
+
+
+def _looks(page: int, count: int, others: Sequence[str]) -> tuple[Command, ...]:
+    return tuple(c.Load(who, page, count) for who in others[:2])

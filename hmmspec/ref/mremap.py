@@ -1,0 +1,141 @@
+"""mremap: entries of every kind travel to new addresses.
+
+An entry is moved as it is, and counts as written since soft-dirty was cleared (move_soft_dirty_pte).  The reverse map's
+lock is held for writing meanwhile: a walk finds a page at the old or the new place, never at none.
+
+Source: `mm/mremap.c`; the mirror hears of it by UNMAP over the old range.
+"""
+
+from __future__ import annotations
+
+from hmmspec.ref import entries as e
+from hmmspec.ref import notifier
+from hmmspec.ref.errors import Errno
+from hmmspec.ref.fault import make_table
+from hmmspec.ref.frames import HUGE
+from hmmspec.ref.layout import carve, enlist, join
+from hmmspec.ref.mmap import LIMIT, _unmap
+from hmmspec.ref.spaces import HUGETLB, SHARED, AnonVma, File, Mm, Vma
+from hmmspec.ref.state import Kernel
+from hmmspec.ref.tasks import Steps, Task
+from hmmspec.ref.thp import split_pmd
+from hmmspec.ref.tlb import flush_range
+from hmmspec.ref.zap import free_tables
+
+
+def mremap(k: Kernel, t: Task, mm: Mm, start: int, count: int, to: int, dontunmap: bool = False) -> Steps[None]:
+    """Move `count` pages to `to` (MREMAP_MAYMOVE | MREMAP_FIXED); what was there goes.
+
+    `dontunmap`: the old VMA stays, empty.  Raises EINVAL (the ranges overlap), EFAULT (not one VMA), ENOMEM.
+    """
+    if count <= 0 or min(start, to) < 0 or max(start, to) + count > LIMIT or abs(start - to) < count:
+        raise Errno("EINVAL")
+    yield from mm.mmap_lock.write(t)
+    try:
+        vma = mm.find(start)
+        if vma is None or vma.end < start + count:
+            raise Errno("EFAULT")
+        if vma.flags & HUGETLB or (dontunmap and (vma.driver is not None or vma.flags & SHARED)):
+            raise Errno("EINVAL")
+        yield from _unmap(k, t, mm, to, to + count)
+        (vma,) = yield from carve(k, t, mm, start, start + count)
+        new = Vma(mm, to, to + count, vma.flags, vma.offset, vma.file, vma.anon, list(vma.chain), vma.driver)
+        enlist(new)
+        event = notifier.Event(notifier.UNMAP, start, start + count)
+        quiet = "mremap-no-notifier" in k.defects
+        if not quiet:
+            yield from notifier.start(k, t, mm, event)
+        moved = yield from _move(k, t, vma, new)
+        if not quiet:
+            yield from notifier.end(k, t, mm, event)
+        if not moved:
+            # Entries that moved already go back; the tables that they need are still there.
+            yield from _move(k, t, new, vma)
+            yield from _unmap(k, t, mm, to, to + count)
+            join(k, mm, start, start + count)
+            raise Errno("ENOMEM")
+        if dontunmap:
+            join(k, mm, start, start + count)
+        else:
+            yield from _unmap(k, t, mm, start, start + count)
+        free_tables(k, mm, start, start + count)
+        join(k, mm, to, to + count)
+    finally:
+        mm.mmap_lock.release(t)
+
+
+def _move(k: Kernel, t: Task, old: Vma, new: Vma) -> Steps[bool]:
+    """Move all entries of one VMA to another of the same size; False: no page table could be had for some."""
+    locks: list[AnonVma | File] = [*old.chain, *([old.file] if old.file else [])]
+    for known in locks:
+        yield from known.lock.write(t)
+    try:
+        shift = new.start - old.start
+        vpn = old.start
+        while vpn < old.end:
+            stop = min(old.end, (vpn | (HUGE - 1)) + 1, (((vpn + shift) | (HUGE - 1)) + 1) - shift)
+            if not (yield from _move_part(k, t, old.mm, vpn, stop, shift)):
+                return False
+            vpn = stop
+        return True
+    finally:
+        for known in locks:
+            known.lock.release(t)
+
+
+def _move_part(k: Kernel, t: Task, mm: Mm, start: int, end: int, shift: int) -> Steps[bool]:
+    """Entries of one old and one new page table; or a whole PMD-size entry, where both addresses are aligned."""
+    word = mm.pmd.get(start >> 9, 0)
+    if not word:
+        return True
+    target = (start + shift) >> 9
+    if word & e.KIND != e.TABLE:
+        yield from mm.pmd_lock.acquire(t)
+        word = mm.pmd.get(start >> 9, 0)
+        whole = end - start == HUGE and not shift % HUGE and not mm.pmd.get(target)
+        if word & e.KIND not in (e.NONE, e.TABLE):
+            if whole:
+                mm.pmd[target] = _moved(k, mm.pmd.pop(start >> 9))
+                if "mremap-no-flush" not in k.defects:
+                    flush_range(k, mm, start, end)
+                mm.pmd_lock.release(t)
+                yield "pmd written"
+                return True
+            if not split_pmd(k, mm, start >> 9):
+                mm.pmd_lock.release(t)
+                return False
+        mm.pmd_lock.release(t)
+    if not (yield from make_table(k, t, mm, target)):
+        return False
+    yield from _move_entries(k, t, mm, start, end, shift)
+    return True
+
+
+def _move_entries(k: Kernel, t: Task, mm: Mm, start: int, end: int, shift: int) -> Steps[None]:
+    source, target = k.tables.slot(mm, start), k.tables.slot(mm, start + shift)
+    assert source is not None and target is not None
+    words, tables = k.tables.words, k.tables
+    # Two locks of one kind: always the lower row first.
+    rows = sorted({source >> 9, target >> 9})
+    for row in rows:
+        yield from tables.lock(row).acquire(t)
+    present = False
+    for i in range(end - start):
+        word = words[source + i]
+        if word:
+            words[source + i] = 0
+            present |= word & e.KIND in e.CACHED_KINDS
+            words[target + i] = _moved(k, word)
+            yield "pte written"
+    if present and "mremap-no-flush" not in k.defects:
+        flush_range(k, mm, start, end)
+    for row in rows:
+        tables.lock(row).release(t)
+
+
+def _moved(k: Kernel, word: int) -> int:
+    """What the new place gets."""
+    kind = word & e.KIND
+    if kind == e.DEVPRIV and "mremap-loses-write" in k.defects:
+        word &= ~e.WRITE
+    return word | e.SOFT if kind not in (e.ZERO, e.MARKER) else word

@@ -1,0 +1,114 @@
+"""Profiles: the behaviours in which kernels differ, each one switch with its source.
+
+A kernel is described by what it does and never by its number: scenarios, specs and the rules of the reference kernel
+ask `"device_thp" in profile`.  `6.12` and `latest` are two named lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+BEHAVIOURS: Final[dict[str, tuple[str, str]]] = {
+    "device_thp": (
+        "PMD-size pages of device memory: migrate_vma with COMPOUND, faults and splits of PMD entries",
+        "a30b48bf1b24 and companions (2025-26)",
+    ),
+    "fail_alloc": ("the test device has the FLAGS command with FAIL_ALLOC", "lib/test_hmm.c, with device THP (2025)"),
+    "fault_takes_reference": (
+        "a CPU fault on a private device page checks the entry under the lock and takes a reference (v1; without: v0)",
+        "16ce101db85d (v6.1)",
+    ),
+    "fault_trylocks": ("that fault also locks the page, or gives up (v2)", "1afaeb8293c9 (v6.15)"),
+    "fault_sleeps": ("where the lock is busy it sleeps until the page is unlocked (v3)", "b570f37a2ce4 (v7.0-rc3)"),
+    "evict_on_close": (
+        "closing the test device moves its pages back to system memory",
+        "744dd97752ef (2026); also in 6.12.117 (tried)",
+    ),
+    "close_evicts_everybody": (
+        "closing one open of the test device evicts every process's pages of that device",
+        "Linux 6.12.117 (tried)",
+    ),
+    "faults_outside_walk": (
+        "hmm_range_fault records what to fault and calls the fault handler after the walk",
+        "refactoring of mm/hmm.c (2026)",
+    ),
+    "range_fault_unlocked": (
+        "hmm_range_fault_unlocked_timeout and the READ_UNLOCKABLE command",
+        "Documentation/mm/hmm.rst @121170831228",
+    ),
+    "range_fault_pmd_owner": (
+        "a PMD entry of the asking device's own private memory is VALID",
+        "mm/hmm: populate PFNs from PMD swap entry (2025)",
+    ),
+    "exclusive_keeps_mapcount": (
+        "a device-exclusive entry counts in the mapcount, and rmap walks know it",
+        "bf983108be0e, f495bd7e0d9b (v6.15)",
+    ),
+    "range_fault_enomem": (
+        "hmm_range_fault says ENOMEM where the fault ran out of memory",
+        "mm/hmm.c @0a1e70b48f45 (2026)",
+    ),
+    "two_pass_notifiers": ("invalidate may return a second pass, run after all first ones", "mm/mmu_notifier.c (2026)"),
+    "device_free_at_zero": (
+        "free pages of device memory rest at zero references, and each allocated one pins the pgmap",
+        "ef233450898f, 0dc45ca1ce18 (v6.1)",
+    ),
+    "migration_wait_without_reference": (
+        "who waits for a migration entry takes no reference of the page",
+        "ffa65753c431 (2022)",
+    ),
+}
+
+_OLD: Final = (
+    "evict_on_close",
+    "close_evicts_everybody",
+    "fault_takes_reference",
+    "device_free_at_zero",
+    "migration_wait_without_reference",
+)
+
+PROFILES: Final[dict[str, frozenset[str]]] = {
+    "6.12": frozenset(_OLD),
+    "latest": frozenset(BEHAVIOURS),
+}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A name and the behaviours that the kernel has."""
+
+    name: str
+    behaviours: frozenset[str]
+
+    def __contains__(self, behaviour: str) -> bool:
+        return behaviour in self.behaviours
+
+    def but(self, *, add: Iterable[str] = (), drop: Iterable[str] = ()) -> Profile:
+        """The same profile with some behaviours switched.  Raises ValueError for one that does not exist."""
+        added, dropped = set(add), set(drop)
+        _known(added | dropped)
+        signs = [f"+{b}" for b in sorted(added)] + [f"-{b}" for b in sorted(dropped)]
+        return Profile(" ".join([self.name, *signs]), (self.behaviours | added) - dropped)
+
+
+def profile(name: str) -> Profile:
+    """A profile by name: `6.12`, `latest`, with changes as in `6.12+device_thp` or `latest-evict_on_close`.
+
+    Raises ValueError with what there is, for a name or behaviour that does not exist.
+    """
+    text = name.replace("+", " +").replace("-", " -").split()
+    base = text[0] if text else ""
+    if base not in PROFILES:
+        raise ValueError(f"no profile {base!r}; there are: {', '.join(PROFILES)}")
+    made = Profile(base, PROFILES[base])
+    add = [word[1:] for word in text[1:] if word[0] == "+"]
+    drop = [word[1:] for word in text[1:] if word[0] == "-"]
+    return made.but(add=add, drop=drop) if add or drop else made
+
+
+def _known(names: set[str]) -> None:
+    unknown = names - set(BEHAVIOURS)
+    if unknown:
+        raise ValueError(f"no behaviour {', '.join(sorted(unknown))}; there are: {', '.join(BEHAVIOURS)}")

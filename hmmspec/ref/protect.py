@@ -1,0 +1,248 @@
+"""Changing what entries allow: mprotect, userfaultfd write protection, and clearing soft-dirty.
+
+All three walk a range with one rule per entry, under the page-table lock, and flush what was present before anybody may
+rely on it.  Only mprotect changes VMAs.
+
+Source: `mm/mprotect.c` @076d1ab51ae6 (change_pte_range, can_change_private_pte_writable), `fs/proc/task_mmu.c`
+(clear_refs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from hmmspec.ref import entries as e
+from hmmspec.ref import notifier
+from hmmspec.ref.errors import Errno
+from hmmspec.ref.fault import make_table
+from hmmspec.ref.frames import ANON, EXCLUSIVE, HUGE
+from hmmspec.ref.layout import carve, covered, join
+from hmmspec.ref.spaces import HUGETLB, MAY_WRITE, READ, SHARED, SOFTDIRTY, UFFD_WP, WRITE, Mm, Vma
+from hmmspec.ref.state import Kernel
+from hmmspec.ref.tasks import Steps, Task
+from hmmspec.ref.thp import split_pmd
+from hmmspec.ref.tlb import flush_range
+
+Rule = Callable[[Kernel, Vma, int], int]
+PERMISSIONS: Final = READ | WRITE
+PRESENT: Final = (e.PRES, e.PROTNONE)
+
+
+def mprotect(k: Kernel, t: Task, mm: Mm, start: int, count: int, prot: int) -> Steps[None]:
+    """Set the permissions of a range to `prot` (READ, WRITE).
+
+    Raises EINVAL, ENOMEM (a gap, no page table), EACCES; what comes before the gap, or before the mapping that may not
+    be written, is changed all the same.
+    """
+    end = start + count
+    if count <= 0 or start < 0:
+        raise Errno("EINVAL")
+    yield from mm.mmap_lock.write(t)
+    try:
+        reached = start
+        for vma in (yield from carve(k, t, mm, start, end)):
+            if vma.start != reached:
+                break
+            reached = vma.end
+            if prot & WRITE and not vma.flags & MAY_WRITE:
+                raise Errno("EACCES")
+            if vma.flags & PERMISSIONS == prot:
+                continue
+            vma.flags = vma.flags & ~PERMISSIONS | prot
+            event = notifier.Event(notifier.PROTECTION_VMA, vma.start, vma.end)
+            quiet = "mprotect-no-notifier" in k.defects
+            if not quiet:
+                yield from notifier.start(k, t, mm, event)
+            good = yield from change_range(k, t, vma, vma.start, vma.end, new_protection, "mprotect-no-flush")
+            if not quiet:
+                yield from notifier.end(k, t, mm, event)
+            if not good:
+                raise Errno("ENOMEM")
+        if reached < end:
+            raise Errno("ENOMEM")
+    finally:
+        join(k, mm, start, end)
+        mm.mmap_lock.release(t)
+
+
+def new_protection(k: Kernel, vma: Vma, word: int) -> int:
+    """The entry that mprotect leaves: the permissions of the VMA, which were changed already.
+
+    It takes write permission from every kind; it gives it back only to present pages that need no fault for it (their
+    owner's alone, or shared and dirty).  Migration entries of exclusive pages remember that they are.
+    """
+    kind, flags = word & e.KIND, vma.flags
+    if kind in PRESENT:
+        pfn = word >> e.SHIFT
+        word = word & ~e.KIND | (e.PRES if flags & READ else e.PROTNONE)
+        if not flags & WRITE:
+            return word if "mprotect-keeps-write" in k.defects else word & ~e.WRITE
+        if not word & e.WRITE and _may_be_writable(k, vma, word, pfn):
+            word |= e.WRITE
+        return word
+    if kind == e.ZERO:
+        return word & ~e.HIDDEN if flags & READ else word | e.HIDDEN
+    if flags & WRITE:
+        return word
+    if kind == e.DEVPRIV:
+        return word if "mprotect-keeps-device-write" in k.defects else word & ~e.WRITE
+    if kind == e.MIGR and word & e.WRITE:
+        pfn = word >> e.SHIFT
+        return e.protect_migration(word, int(bool(k.frames.flags[pfn - k.frames.tail[pfn]] & ANON)))
+    return word
+
+
+def _may_be_writable(k: Kernel, vma: Vma, word: int, pfn: int) -> bool:
+    if word & e.UFFD and vma.flags & UFFD_WP:
+        return False
+    if not vma.flags & SOFTDIRTY and not word & e.SOFT:
+        return False
+    if vma.flags & SHARED:
+        return bool(word & e.DIRTY)
+    return bool(k.frames.flags[pfn] & EXCLUSIVE) or "mprotect-upgrades-shared" in k.defects
+
+
+def change_range(
+    k: Kernel, t: Task, vma: Vma, start: int, end: int, rule: Rule, no_flush: str = "", whole: bool = True
+) -> Steps[bool]:
+    """Apply `rule` to every entry of `[start, end)` that is not none; PMD-size entries as a whole, or split where the
+    range covers a part (or `whole` is False).  False: no page table for a split."""
+    mm = vma.mm
+    vpn = start
+    while vpn < end:
+        stop = min(end, (vpn | (HUGE - 1)) + 1)
+        word = mm.pmd.get(vpn >> 9, 0)
+        if word and word & e.KIND != e.TABLE:
+            yield from mm.pmd_lock.acquire(t)
+            word = mm.pmd.get(vpn >> 9, 0)
+            if word & e.KIND not in (e.NONE, e.TABLE):
+                if stop - vpn == HUGE and (whole or vma.flags & HUGETLB):
+                    mm.pmd[vpn >> 9] = rule(k, vma, word)
+                    if word & e.KIND in e.CACHED_KINDS and not (no_flush and no_flush in k.defects):
+                        flush_range(k, mm, vpn, stop)
+                elif not split_pmd(k, mm, vpn >> 9):
+                    mm.pmd_lock.release(t)
+                    return False
+            mm.pmd_lock.release(t)
+            yield "pmd written"
+        if mm.pmd.get(vpn >> 9, 0) & e.KIND == e.TABLE:
+            yield from _change_table(k, t, vma, vpn, stop, rule, no_flush)
+        vpn = stop
+    return True
+
+
+def _change_table(k: Kernel, t: Task, vma: Vma, start: int, end: int, rule: Rule, no_flush: str) -> Steps[None]:
+    mm, words = vma.mm, k.tables.words
+    low = k.tables.slot(mm, start)
+    assert low is not None
+    lock = k.tables.lock(low >> 9)
+    yield from lock.acquire(t)
+    present = False
+    for slot in range(low, low + end - start):
+        word = words[slot]
+        if word:
+            new = rule(k, vma, word)
+            if new != word:
+                words[slot] = new
+                present |= word & e.KIND in e.CACHED_KINDS
+                yield "pte written"
+    if present and not (no_flush and no_flush in k.defects):
+        flush_range(k, mm, start, end)
+    lock.release(t)
+    yield "protected"
+
+
+def userfault_register(k: Kernel, t: Task, mm: Mm, start: int, count: int, flag: int, on: bool = True) -> Steps[None]:
+    """Arm userfaultfd for a range: `flag` UFFD_MISSING or UFFD_WP.  Raises EINVAL for gaps.
+
+    When write protection is disarmed, entries lose theirs, and markers go.
+    """
+    yield from mm.mmap_lock.write(t)
+    try:
+        if count <= 0 or not covered(mm, start, start + count):
+            raise Errno("EINVAL")
+        for vma in (yield from carve(k, t, mm, start, start + count)):
+            if not on and flag == UFFD_WP:
+                yield from change_range(k, t, vma, vma.start, vma.end, _unprotected, whole=False)
+            vma.flags = vma.flags | flag if on else vma.flags & ~flag
+        join(k, mm, start, start + count)
+    finally:
+        mm.mmap_lock.release(t)
+
+
+def userfault_protect(k: Kernel, t: Task, mm: Mm, start: int, count: int, on: bool) -> Steps[None]:
+    """Write-protect a range for userfaultfd, or take the protection away (UFFDIO_WRITEPROTECT, with holes protected by
+    markers).  Raises EINVAL where the range is not armed, ENOMEM."""
+    yield from mm.mmap_lock.read(t)
+    try:
+        vmas = mm.overlapping(start, start + count)
+        if count <= 0 or not covered(mm, start, start + count) or not all(v.flags & UFFD_WP for v in vmas):
+            raise Errno("EINVAL")
+        for vma in vmas:
+            low, high = max(start, vma.start), min(start + count, vma.end)
+            event = notifier.Event(notifier.PROTECTION_VMA, low, high)
+            yield from notifier.start(k, t, mm, event)
+            good = yield from change_range(k, t, vma, low, high, _protected if on else _unprotected, whole=False)
+            if good and on:
+                good = yield from _mark_holes(k, t, mm, low, high)
+            yield from notifier.end(k, t, mm, event)
+            if not good:
+                raise Errno("ENOMEM")
+    finally:
+        mm.mmap_lock.release(t)
+
+
+def _protected(_k: Kernel, _vma: Vma, word: int) -> int:
+    """uffd-wp on: a present entry is not writable then; a device-exclusive entry cannot carry it."""
+    kind = word & e.KIND
+    if kind == e.DEVEXCL:
+        return word
+    if kind in PRESENT:
+        return word & ~e.WRITE | e.UFFD
+    return word | e.UFFD
+
+
+def _unprotected(_k: Kernel, _vma: Vma, word: int) -> int:
+    """uffd-wp off; the next write fault makes the entry writable again."""
+    return e.NONE if word & e.KIND == e.MARKER and word >> e.SHIFT == e.UFFD_MARK else word & ~e.UFFD
+
+
+def _mark_holes(k: Kernel, t: Task, mm: Mm, start: int, end: int) -> Steps[bool]:
+    words = k.tables.words
+    for vpn in range(start, end):
+        if not mm.pmd.get(vpn >> 9) and not (yield from make_table(k, t, mm, vpn >> 9)):
+            return False
+        slot = k.tables.slot(mm, vpn)
+        if slot is None:
+            continue
+        lock = k.tables.lock(slot >> 9)
+        yield from lock.acquire(t)
+        if not words[slot]:
+            words[slot] = e.entry(e.MARKER, e.UFFD_MARK, e.UFFD)
+        lock.release(t)
+        yield "pte written"
+    return True
+
+
+def clear_soft_dirty(k: Kernel, t: Task, mm: Mm) -> Steps[None]:
+    """Begin a new round of soft-dirty tracking (writing 4 to clear_refs): entries are clean and read-only from now
+    on.
+    """
+    yield from mm.mmap_lock.write(t)
+    try:
+        for vma in mm.vmas:
+            vma.flags &= ~SOFTDIRTY
+        event = notifier.Event(notifier.SOFT_DIRTY, 0, notifier.EVERYTHING)
+        yield from notifier.start(k, t, mm, event)
+        for vma in list(mm.vmas):
+            yield from change_range(k, t, vma, vma.start, vma.end, _soft_clean)
+        yield from notifier.end(k, t, mm, event)
+    finally:
+        mm.mmap_lock.release(t)
+
+
+def _soft_clean(_k: Kernel, _vma: Vma, word: int) -> int:
+    """Only present and swap-type entries have the bit; a present one has to fault on the next write."""
+    kind = word & e.KIND
+    return word & ~(e.SOFT | e.WRITE) if kind in PRESENT else word & ~e.SOFT
