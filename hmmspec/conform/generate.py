@@ -17,7 +17,7 @@ from hmmspec.conform.commands import PMD_PAGES, Command
 from hmmspec.conform.memory import Memory
 from hmmspec.conform.program import Program, Race, Step
 from hmmspec.conform.results import Result
-from hmmspec.conform.sequels import sequel
+from hmmspec.conform.sequels import rivals, sequel
 from hmmspec.conform.space import Cell, Space
 from hmmspec.conform.target import Target, needs
 from hmmspec.records import dataclass
@@ -183,8 +183,8 @@ class Generator:
     def race(self, follow: bool = True) -> Race:
         """Threads at once.  What one does to the mappings the others do not know."""
         chooser = self._chooser
-        threads = []
-        for _ in range(chooser.number(2, self.shape.threads)):
+        threads = self._rivals() if chooser.below(3) == 2 else []
+        for _ in range(0 if threads else chooser.number(2, self.shape.threads)):
             process = pick(chooser, self._processes())
             count = chooser.number(1, 3)
             threads.append(tuple(self._make(self.shape.words, process) for _ in range(count)))
@@ -192,6 +192,17 @@ class Generator:
             for command in thread:
                 self.follow(command)
         return Race(tuple(threads), chooser.below(1 << 16))
+
+    def _rivals(self) -> list[tuple[Command, ...]]:
+        """Threads of one process, on its pages, that are known to get into each other's way; [] where they cannot."""
+        who = pick(self._chooser, self._processes())
+        space = self.memory.space(who)
+        if not space.slots or not space.devices or len(self.memory.spaces) >= self.shape.processes:
+            return []
+        pages = self._range(space)
+        told = rivals(who, self._device(space), pages, self._chooser.below, self._fresh, self._free_name())
+        threads = [tuple(x for x in thread if self._fits(x)) for thread in told]
+        return [thread for thread in threads if thread] if all(threads) else []
 
     def follow(self, command: Command) -> None:
         """Take it that a command succeeds, if it can."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hmmspec.conform import commands as c
-from hmmspec.conform.commands import Command
+from hmmspec.conform.commands import PMD_PAGES, Command
 from hmmspec.conform.memory import Memory
 from hmmspec.conform.results import DMIRROR_ERROR, DMIRROR_WRITE, Result
 from hmmspec.conform.space import COPIED, Cell, Slot
@@ -332,11 +332,17 @@ class Oracle:
             if slot is not None and slot.unknown:
                 continue
             hidden = slot is None or not slot.readable
-            if hidden != (byte == DMIRROR_ERROR):
+            if hidden != (byte == DMIRROR_ERROR) and not (byte == DMIRROR_ERROR and self._huge(command.process, page)):
                 told = "cannot be read" if hidden else "is mapped and readable"
                 self._wrong(f"{command}: page {page} {told}, but its byte is {byte:02x}")
             elif not hidden and byte & DMIRROR_WRITE and slot is not None and not slot.writable:
                 self._wrong(f"{command}: page {page} is mapped for reading only, but its byte is {byte:02x}")
+
+    def _huge(self, process: str, page: int) -> bool:
+        """Whether the page may be part of a 2 MiB page: a foreign device's private one is an error in a snapshot."""
+        first = page // PMD_PAGES * PMD_PAGES
+        slots = self.memory.space(process).range(first, PMD_PAGES)
+        return all(slot is not None and (slot.unknown or slot.kind == "private") for slot in slots)
 
     # ---- references
 

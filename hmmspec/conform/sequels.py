@@ -59,11 +59,27 @@ def sequel(command: Command, below: Below, stamp: Callable[[int], int], others: 
                 store(who, page, count),
             ]
             written = c.DevWrite(who, device, page, count, stamp(count))
+            if not below(4):
+                # The slot has what was before the device wrote: a page that is taken for clean loses it.
+                out, look = c.Madvise(who, page, count, "pageout"), c.Load(who, page, count)
+                return (out, look, written, out, look)
             last: Command = written if below(2) else c.DevRead(who, device, page, count)
             return (changes[below(len(changes))], last, c.Load(who, page, count))
         case c.MigrateToDevice(process=who, device=device, page=page, count=count):
             seen = c.Snapshot(who, device, page, count)
+            back = c.MigrateToSystem(who, device, page, count)
+            look = c.Load(who, page, count)
+            other = "dev1" if device == "dev0" else "dev0"
             chapters: list[tuple[Command, ...]] = [
+                # Memory of the device that has been used is used again, for pages that must read as zeros.
+                (look, c.Munmap(who, page, count), c.Mmap(who, page, count), command, look),
+                (back, c.Munmap(who, page, count), c.Mmap(who, page, count), command, look),
+                (c.Inject("copy", 1, device), (look, back)[below(2)], look),
+                (c.Inject("alloc", 1), look, look),
+                (c.Flags(who, device), (look, back)[below(2)], command, look),
+                (replace(back, device=other), seen, look),
+                (back, command, back, seen),
+                (c.ReleaseMemory(who, device), look, command),
                 (c.Mremap(who, page, count, page + count), c.Snapshot(who, device, page + count, count)),
                 (c.Mprotect(who, page, count, "r"), seen, c.Mprotect(who, page, count, "rw"), store(who, page, count)),
                 (c.Madvise(who, page, count, "dontneed"), c.Smaps(who, page, count), c.Load(who, page, count)),
@@ -71,6 +87,15 @@ def sequel(command: Command, below: Below, stamp: Callable[[int], int], others: 
                 (store(who, page, count), c.Madvise(who, page, count, "pageout"), c.Load(who, page, count)),
             ]
             return chapters[below(len(chapters))]
+        case c.Exclusive(process=who, device=device, page=page, count=count):
+            out, look = c.Madvise(who, page, count, "pageout"), c.Load(who, page, count)
+            endings: list[tuple[Command, ...]] = [
+                (look, out, look, store(who, page, count), command, look, out, look),
+                (store(who, page, count), c.CheckExclusive(who, device, page, count), look),
+                (c.Mprotect(who, page, count, "r"), look, store(who, page, count)),
+                (c.ClearSoftDirty(who), store(who, page, count), c.Pagemap(who, page, count)),
+            ]
+            return endings[below(len(endings))]
         case c.Mmap(process=who, page=page, count=count, kind="file"):
             seen_file = c.Load(who, page, count)
             fresh = (c.Munmap(who, page, count), replace(command, prot="rw"), seen_file)
@@ -99,3 +124,35 @@ def _after_fork(parent: str, child: str, below: Below, stamp: Callable[[int], in
 
 def _looks(page: int, count: int, others: Sequence[str]) -> tuple[Command, ...]:
     return tuple(c.Load(who, page, count) for who in others[:2])
+
+
+def rivals(
+    who: str, device: str, pages: tuple[int, int], below: Below, stamp: Callable[[int], int], child: str
+) -> tuple[tuple[Command, ...], ...]:
+    """Threads of one process that get into each other's way: each takes what another one works on.
+
+    pages: the first and how many; child: a name that no process has.
+    """
+    page, count = pages
+    load, out = c.Load(who, page, count), c.Madvise(who, page, count, "pageout")
+    send, fetch = c.MigrateToDevice(who, device, page, count), c.MigrateToSystem(who, device, page, count)
+    read, close = c.DevRead(who, device, page, count), c.Close(who, device)
+    stories: list[tuple[tuple[Command, ...], ...]] = [
+        (
+            (c.Fork(who, child), c.Load(child, page, count)),
+            (c.ReleaseMemory(who, device), c.Increment(who, page, count)),
+        ),
+        ((c.Fork(who, child), c.Increment(child, page, count)), (close, c.Increment(who, page, count))),
+        ((c.Fork(who, child), c.Load(child, page, count)), (c.Store(who, page, count, stamp(count)), load)),
+        ((send, load), (c.Increment(who, page, count), load)),
+        ((send,), (c.Madvise(who, page, count, "dontneed"), c.Increment(who, page, count))),
+        ((send,), (c.Gup(who, page, count, write=True, hold="kept"), c.Poke(who, "kept", stamp(count)))),
+        ((read, read), (c.Munmap(who, page, count), c.Mmap(who, page, count))),
+        ((c.DevWrite(who, device, page, count, stamp(count)),), (c.Mprotect(who, page, count, "r"), load)),
+        ((close,), (c.Mprotect(who, page, count, "r"), c.Mprotect(who, page, count))),
+        ((close, c.Open(who, device), read), (c.Madvise(who, page, count, "dontneed"), c.Increment(who, page, count))),
+        ((load,), (load,), (fetch,)),
+        ((out, load), (c.Increment(who, page, count), load), (read,)),
+        ((send, send), (fetch, fetch), (load,)),
+    ]
+    return stories[below(len(stories))]

@@ -83,7 +83,7 @@ declare("notifier-stays-even", "an invalidation does not make the sequence odd")
 declare("notifier-remove-early", "a deferred removal reads the sequence without the lock", "319561669a59")
 declare("notifier-ignores-failure", "'would block' of a callback is swallowed", "5a136b4ae327")
 declare(
-    "notifier-counter-leak", "when a callback fails, the number of running invalidations is not lowered", "5a136b4ae327"
+    "notifier-counter-leak", "when a callback fails, the running invalidations are not counted down", "5a136b4ae327"
 )
 declare("notifier-end-wakes-nobody", "the end of an invalidation does not wake readers that wait for it")
 declare("notifier-calls-only-first", "only the first of several subscriptions of a range is called")

@@ -121,7 +121,7 @@ def hugetlb_fault(k: Kernel, t: Task, fault: Fault) -> Steps[str]:
         yield from mm.pmd_lock.acquire(t)
         if mm.pmd.get(first >> 9) == word:
             f.flags[old] |= EXCLUSIVE
-            mm.pmd[first >> 9] = word | e.WRITE | e.DIRTY | e.SOFT | e.YOUNG
+            mm.pmd[first >> 9] = word & ~e.UFFD | e.WRITE | e.DIRTY | e.SOFT | e.YOUNG
             flush_range(k, mm, first, first + HUGE)
         mm.pmd_lock.release(t)
         yield "pmd written"

@@ -184,7 +184,7 @@ def userfault_protect(k: Kernel, t: Task, mm: Mm, start: int, count: int, on: bo
             event = notifier.Event(notifier.PROTECTION_VMA, low, high)
             yield from notifier.start(k, t, mm, event)
             good = yield from change_range(k, t, vma, low, high, _protected if on else _unprotected, whole=False)
-            if good and on:
+            if good and on and not vma.flags & HUGETLB:
                 good = yield from _mark_holes(k, t, mm, low, high)
             yield from notifier.end(k, t, mm, event)
             if not good:

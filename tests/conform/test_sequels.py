@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from hmmspec.conform import commands as c
-from hmmspec.conform.sequels import sequel
+from hmmspec.conform.sequels import rivals, sequel
 from hmmspec.conform.wire import command_from_json
 
 TOLD = [
@@ -34,7 +34,7 @@ def test_a_sequel_is_about_the_same_process_and_can_be_written_down(command: c.C
         assert story
         seen.add(tuple(type(x).__name__ for x in story))
         for part in story:
-            assert getattr(part, "process", None) in {"p0", "p1"}
+            assert getattr(part, "process", "p0") in {"p0", "p1"}
             assert command_from_json(part.to_json()) == part
             if isinstance(part, c.OfPages) and not isinstance(command, c.Fork | c.Mremap):
                 assert part.page in {3, 5}
@@ -51,3 +51,19 @@ def test_written_pages_go_out_and_come_back() -> None:
     stories = [sequel(c.Store("p0", 0, 1, 1), random.randrange, lambda _: 7, ()) for _ in range(40)]
     out = c.Madvise("p0", 0, 1, "pageout")
     assert any(story.count(out) == 2 and c.Store("p0", 0, 1, 7) in story for story in stories)
+
+
+def test_rivals_share_pages_or_the_device() -> None:
+    random = Random(3)
+    seen = set()
+    for _ in range(120):
+        threads = rivals("p0", "dev0", (3, 2), random.randrange, lambda _: 7, "p9")
+        assert len(threads) >= 2
+        assert all(threads)
+        seen.add(threads)
+        for part in (part for thread in threads for part in thread):
+            assert getattr(part, "process", "p0") in {"p0", "p9"}
+            assert command_from_json(part.to_json()) == part
+            if isinstance(part, c.OfPages):
+                assert (part.page, part.count) == (3, 2)
+    assert len(seen) > 8

@@ -42,6 +42,7 @@ def test_nothing_is_found_where_nothing_is_wrong() -> None:
     assert s.results["load", "SIGSEGV"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bug", "check", "most"),
     [("lost_on_fault", "data", 5), ("fork_shares", "data", 4), ("leak", "leak", 5), ("dies", "crash", 5)],
@@ -58,6 +59,7 @@ def test_what_is_wrong_is_found_and_made_small(bug: str, check: str, most: int) 
     assert not run_program(FakeTarget(), s.found.program, [DataJudge()]).findings
 
 
+@pytest.mark.slow
 def test_the_same_seed_finds_the_same() -> None:
     one, two = session("leak", shrinking=2.0), session("leak", shrinking=2.0)
     assert one.found is not None
@@ -132,6 +134,7 @@ class Counting:
         return self.wanted
 
 
+@pytest.mark.slow
 def test_the_guided_search_reaches_what_is_missing_and_stops() -> None:
     judge = Counting(["fork-exclusive", "kill-file_write", "close-increment"])
     target = FakeTarget()

@@ -468,6 +468,10 @@ def hugetlb(m: Machine) -> None:
     m.store(BASE + 7, b"X", mm=child)
     m.store(2048 + 7, b"X", mm=child)
     assert (m.load(BASE + 7), m.load(2048 + 7)) == (b"abcd", b"Xbcd")
+    m.run(userfault_register, m.mm, BASE, 512, UFFD_WP)
+    m.run(userfault_protect, m.mm, BASE, 512, True)
+    assert m.store(BASE + 9, b"Z") == "ok"
+    assert not m.entry(BASE) & e.UFFD
     with pytest.raises(Errno, match="EINVAL"):
         m.unmap(5)
     with pytest.raises(Errno, match="ENOMEM"):

@@ -11,15 +11,22 @@ import pytest
 
 from hmmspec.conform.generate import Generator, RandomChooser
 from hmmspec.conform.program import Program, play
-from hmmspec.conform.reference import ReferenceTarget
+from hmmspec.conform.reference import LARGE, ReferenceTarget
+from hmmspec.conform.scenario.expand import Choice, plans
+from hmmspec.conform.scenario.parser import parse
+from hmmspec.conform.scenario.plan import Plan
+from hmmspec.conform.scenario.runner import facts_of, run_plan
 from hmmspec.conform.seeded import shapes
 from hmmspec.conform.target import TargetLost
+from hmmspec.lang.load import read_source
 from hmmspec.ref.defects import DEFECTS, declare
 from hmmspec.ref.state import Kernel
 from tests.ref.drivers import everything
 
 REF = Path(__file__).resolve().parents[2] / "hmmspec" / "ref"
-PROGRAMS = 400  # after so many without any difference a defect makes none
+PROGRAMS = 200  # of each, before scenarios are asked
+# What no command of a target comes near (the OOM reaper's notifier calls): test_notifier.py shows what these do.
+ALONE = ("notifier-ignores-failure", "notifier-counter-leak")
 
 
 def test_every_defect_is_asked_for_and_no_other() -> None:
@@ -47,8 +54,8 @@ def test_a_name_that_is_not_on_the_list() -> None:
 
 @pytest.mark.slow
 def test_every_defect_changes_what_happens() -> None:
-    """Programs are run on the sound kernel and on each defective one, until something is not the same."""
-    left = dict.fromkeys(DEFECTS)
+    """Programs, and then scenarios, run on the sound kernel and on each defective one until something is not the same."""
+    left = dict.fromkeys(name for name in DEFECTS if name not in ALONE)
     for program, seed in programs():
         wanted = trail((), program, seed)
         for name in list(left):
@@ -56,6 +63,11 @@ def test_every_defect_changes_what_happens() -> None:
                 del left[name]
         if not left:
             break
+    for plan in scenarios():
+        wanted = story((), plan) if left else None
+        for name in list(left):
+            if story((name,), plan) != wanted:
+                del left[name]
     assert list(left) == []
 
 
@@ -64,6 +76,24 @@ def programs() -> Iterator[tuple[Program, int]]:
     every = shapes(ReferenceTarget())
     for number in range(PROGRAMS):
         yield Generator(every[number % len(every)], RandomChooser(number)).program(), number
+
+
+def scenarios() -> list[Plan]:
+    """All scenarios with small buffers, those on huge pages first."""
+    paths = sorted((REF.parents[1] / "scenarios").glob("*.scn"), key=lambda p: (p.stem != "huge", p.stem))
+    facts, out = facts_of(ReferenceTarget()), []
+    for path in paths:
+        file = parse(read_source(str(path)))
+        for scenario in file.scenarios:
+            out += plans(file, scenario, facts, Choice(params={"N": 64}, seeds=3))
+    return out
+
+
+def story(defects: tuple[str, ...], plan: Plan) -> object:
+    """What can be told of a run of a scenario: problems, and the log of its last round."""
+    target = ReferenceTarget(defects=defects, checks=False, config=LARGE)
+    report = run_plan(plan, target)
+    return report.status, [p.message for p in report.problems], [str(event) for event in target.log]
 
 
 def trail(defects: tuple[str, ...], program: Program, seed: int) -> object:

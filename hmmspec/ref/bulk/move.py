@@ -65,7 +65,7 @@ class Facts:
         counts = (v.refcount[pfns], v.mapcount[pfns], pins, lock)
         return cls(v.flags[pfns], *counts, v.mapping[pfns], v.memcg[pfns], v.owner[pfns], single)
 
-    def part(self, at: slice) -> Facts:
+    def part(self, at: slice | Words) -> Facts:
         counts = (self.refcount[at], self.mapcount[at], self.pins[at], self.lock[at])
         return Facts(self.flags[at], *counts, self.mapping[at], self.memcg[at], self.owner[at], self.single[at])
 
@@ -84,8 +84,10 @@ def ordinary(kinds: Words, f: Facts, memory: DeviceMemory | None) -> Mask:
     return good
 
 
-def exchange(k: Kernel, slots: Words, words: Words, old: Pfns, new: Pfns, memory: DeviceMemory | None) -> Words:
-    """Frames `new` take the place of `old` in these entries; the entries as they are now.
+def exchange(
+    k: Kernel, slots: Words, words: Words, old: Pfns, new: Pfns, memory: DeviceMemory | None, facts: Facts
+) -> Words:
+    """Frames `new` take the place of `old` (of which `facts` are known) in these entries; the entries as they are now.
 
     new: just taken from the device's memory, or (memory None) from the system's pool, without a place on the LRU yet.
     The bytes, and giving the old frames back, are the caller's.
@@ -96,9 +98,9 @@ def exchange(k: Kernel, slots: Words, words: Words, old: Pfns, new: Pfns, memory
     for at in blocks(len(words)):
         mapped[at], flags[at] = _exchanged(words[at], flags[at], new[at], memory)
     v.flags[new] = flags
-    v.mapping[new] = v.mapping[old]
+    v.mapping[new] = facts.mapping
     v.index[new] = v.index[old]
-    v.memcg[new] = v.memcg[old]
+    v.memcg[new] = facts.memcg
     v.refcount[new] = 1
     v.mapcount[new] = 1
     v.memcg[old] = 0
@@ -125,7 +127,7 @@ def free_device(k: Kernel, memory: DeviceMemory, pfns: Pfns) -> None:
     """`free_folio` of each in turn: single pages of a device's memory."""
     v = k.frames.v
     v.refcount[pfns] = 0
-    v.flags[pfns] &= DEVICE
+    v.flags[pfns] = memory.flag
     v.mapping[pfns] = 0
     v.private[pfns] = 0
     for chunk in memory.chunks:

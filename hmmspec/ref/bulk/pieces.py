@@ -30,7 +30,7 @@ from hmmspec.ref.bulk.plain import (
 from hmmspec.ref.cost.timeline import Kind
 from hmmspec.ref.device import Binding
 from hmmspec.ref.devmem import DeviceMemory
-from hmmspec.ref.frames import EXCLUSIVE, HUGE, LRU, PAGE, RESERVED, Pfns
+from hmmspec.ref.frames import DEVICE, EXCLUSIVE, HUGE, LRU, PAGE, RESERVED, Pfns
 from hmmspec.ref.mirror import READ, SHIFT, WRITE
 from hmmspec.ref.schedule import run_through
 from hmmspec.ref.spaces import DAX, HUGETLB, SPECIAL, Mm, Vma
@@ -53,6 +53,7 @@ class Run:
     words: Words
     take: Mask
     which: Words
+    facts: Facts
 
     @property
     def end(self) -> int:
@@ -60,7 +61,12 @@ class Run:
 
     @property
     def old(self) -> Pfns:
-        return self.words[self.which] >> e.SHIFT
+        """The frames of the pages that move."""
+        return self.moving(self.words) >> e.SHIFT
+
+    def moving(self, column: Words) -> Words:
+        """Those of a column that belong to pages that move."""
+        return column if len(self.which) == len(column) else column[self.which]
 
     def counts(self) -> Words:
         """How many pages of each piece move."""
@@ -72,8 +78,12 @@ class Run:
         n = int(self.edges[pieces])
         return Run(
             self.mm, self.start, self.edges[: pieces + 1], self.slots[:n], self.words[:n], self.take[:n],
-            self.which[: int(np.searchsorted(self.which, n))],
+            self.which[: int(np.searchsorted(self.which, n))], self.facts.part(slice(0, n)),
         )  # fmt: skip
+
+    def known(self) -> Facts:
+        """What is known of the frames of pages that move."""
+        return self.facts if len(self.which) == len(self.take) else self.facts.part(self.which)
 
 
 _SPAN = 512 * HUGE  # pages at once: 1 GiB
@@ -107,7 +117,7 @@ def fetch(k: Kernel, t: Task, b: Binding, start: int, end: int) -> tuple[int, in
 
 def _copy_all(k: Kernel, frames: list[tuple[Pfns, Pfns]]) -> None:
     """Move the bytes of all (sources, destinations) in one go: nobody has taken a frame that was given back since."""
-    if frames:
+    if frames and k.frames.data is not None:
         copy(k, np.concatenate([old for old, _ in frames]), np.concatenate([new for _, new in frames]))
 
 
@@ -119,28 +129,28 @@ def _send_some(k: Kernel, t: Task, b: Binding, start: int, end: int, frames: lis
     run = _fitting(run, _room(memory))
     if run is None:
         return start
-    if len(run.which):
+    old = run.old
+    if len(old):
         lru.drain_cpu(k, t.cpu)
-        away = np.flatnonzero(k.frames.v.flags[run.old] & LRU == 0)
+        listed = run.known().flags & LRU != 0
+        away = np.flatnonzero(~listed) if not listed.all() else run.which[:0]
+        away = away[k.frames.v.flags[old[away]] & LRU == 0]  # the drain has put some on the LRU
         if len(away):  # another CPU's batch: all are drained when the first such piece is unmapped
             piece = int(np.searchsorted(run.edges, run.which[away[0]], side="right")) - 1
             if piece:
                 run = run.first(piece)
+                old = run.old
             else:
                 run_through(lru.drain_all(k, t))
-    old = run.old
     new = memory.alloc_many(k, len(old))
     _announce(k, run, memory)
     _flush(k, run, old)
     k.frames.v.private[new] = b.mm.id
-    mapped = exchange(k, run.slots[run.which], run.words[run.which], old, new, memory)
+    mapped = exchange(k, run.moving(run.slots), run.moving(run.words), old, new, memory, run.known())
     frames.append((old, new))
     _charge_copies(k, run, old, new, Kind.COPY_TO_DEVICE)
     free_system(k, old, charged=False)
-    mirror = b.table.read(run.start, run.end)
-    mirror[run.which] = new << SHIFT | np.where(mapped & e.WRITE, WRITE, READ)
-    b.table.write(run.start, mirror)
-    b.epoch += len(run.edges) - 1
+    _mirror(b, run, new << SHIFT | np.where(mapped & e.WRITE, WRITE, READ))
     return run.end
 
 
@@ -159,7 +169,7 @@ def _fetch_some(k: Kernel, t: Task, b: Binding, start: int, end: int, frames: li
     _announce(k, run, memory)
     if not memory.private:
         _flush(k, run, old)
-    exchange(k, run.slots[run.which], run.words[run.which], old, new, None)
+    exchange(k, run.moving(run.slots), run.moving(run.words), old, new, None, run.known())
     frames.append((old, new))
     _charge_copies(k, run, old, new, Kind.COPY_TO_SYSTEM)
     if len(new):
@@ -168,11 +178,18 @@ def _fetch_some(k: Kernel, t: Task, b: Binding, start: int, end: int, frames: li
         last = int(np.flatnonzero(counts)[-1])
         lru_add_many(k, t, new, int(counts[:last].sum()))
     free_device(k, memory, old)
-    mirror = b.table.read(run.start, run.end)
-    mirror[run.which] = 0
-    b.table.write(run.start, mirror)
-    b.epoch += len(run.edges) - 1
+    _mirror(b, run, np.zeros(len(old), np.int64))
     return run.end
+
+
+def _mirror(b: Binding, run: Run, words: Words) -> None:
+    """Store these mirror words for the pages that moved; the walks under way of each piece begin again."""
+    if len(words) < len(run.take):
+        column = b.table.read(run.start, run.end)
+        column[run.which] = words
+        words = column
+    b.table.write(run.start, words)
+    b.epoch += len(run.edges) - 1
 
 
 def _ordinary_run(k: Kernel, b: Binding, start: int, end: int, select: int, memory: DeviceMemory | None) -> Run | None:
@@ -189,7 +206,7 @@ def _ordinary_run(k: Kernel, b: Binding, start: int, end: int, select: int, memo
     vpns = np.arange(start, end)
     slots = slots_of(mm, vpns)
     words = entries_at(k, slots)
-    chosen, good = _choose(k, vma, words, select, b.device.memory.id, memory)
+    facts, chosen, good = _choose(k, vma, words, select, b.device.memory.id, memory)
     good &= slots != -2
     edges = np.arange(0, len(vpns), HUGE)
     whole = np.logical_and.reduceat(good, edges)
@@ -197,13 +214,13 @@ def _ordinary_run(k: Kernel, b: Binding, start: int, end: int, select: int, memo
     if not pieces:
         return None
     take = chosen == sel.TAKE
-    run = Run(mm, start, np.append(edges, len(vpns)), slots, words, take, np.flatnonzero(take))
+    run = Run(mm, start, np.append(edges, len(vpns)), slots, words, take, np.flatnonzero(take), facts)
     return run if pieces == len(whole) else run.first(pieces)
 
 
 def _choose(
     k: Kernel, vma: Vma, words: Words, select: int, owner: int, memory: DeviceMemory | None
-) -> tuple[Words, Mask]:
+) -> tuple[Facts, Words, Mask]:
     """What migrate_vma chooses of each page, and which pages are simple enough to be done here."""
     kinds = words & e.KIND
     named = (kinds == e.PRES) | (kinds == e.DEVPRIV) | (kinds == e.PROTNONE)
@@ -213,12 +230,15 @@ def _choose(
     anonymous = int(vma.anonymous)
     for at in blocks(len(words)):
         f = facts.part(at)
-        flags = f.flags.astype(np.int64)
         normal = ((pfns[at] > 0) & (f.mapping != 0) & (f.flags & RESERVED == 0)).astype(np.int64)
-        found = sel.chooses(words[at], select, owner, anonymous, flags, f.owner.astype(np.int64), normal)
+        flags, owners, some = f.flags.astype(np.int64), f.owner.astype(np.int64), words[at]
+        asked = (kinds[at], flags & DEVICE, owners, normal)  # all that the choice depends on
+        if all(bool((column == column[0]).all()) for column in asked):
+            some, flags, owners, normal = some[:1], flags[:1], owners[:1], normal[:1]
+        found = sel.chooses(some, select, owner, anonymous, flags, owners, normal)
         chosen[at] = found
         good[at] = f.single & ((found == sel.SKIP) | (found == sel.TAKE) & ordinary(kinds[at], f, memory))
-    return chosen, good
+    return facts, chosen, good
 
 
 def _room(memory: DeviceMemory) -> int:

@@ -308,7 +308,7 @@ def _bring_back(k: Kernel, mm: Mm, found: Found, which: Words, pfns: Pfns) -> No
     line.charge(Kind.COPY_TO_SYSTEM, count=1, size=PAGE, times=times)
     line.charge(Kind.MIGRATE_PAGE, times=times)
     notify.migrating(k, mm, np.stack([vpns, vpns + 1], axis=1), memory.id)
-    found.words[which] = exchange(k, found.slots[which], words, old, pfns, None)
+    found.words[which] = exchange(k, found.slots[which], words, old, pfns, None, Facts.of(k, old))
     copy(k, old, pfns)
     free_device(k, memory, old)
     binding = memory.driver.device.bindings.get(mm.id)
