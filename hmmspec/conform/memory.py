@@ -206,7 +206,7 @@ class Memory:
         for _, slot in self.slots(command):
             if slot is None or slot.unknown:
                 continue
-            if command.advice in {"dontfork", "dofork"} and result.ok:
+            if command.advice in {"dontfork", "dofork"} and result.error in {"", "ENOMEM"}:
                 slot.inherited = command.advice == "dofork"
             elif command.advice == "dontneed" and slot.kind in COPIED:
                 self._drop(slot, result)

@@ -18,7 +18,19 @@ from hmmspec.ref.errors import Errno
 from hmmspec.ref.exit import tear_down
 from hmmspec.ref.frames import ANON, EXCLUSIVE, HUGE, PAGE, SWAPBACKED, UPTODATE
 from hmmspec.ref.lru import lru_add
-from hmmspec.ref.spaces import HUGETLB, MIXEDMAP, PFNMAP, SHARED, UFFD_MISSING, UFFD_WP, AnonVma, File, Mm, Vma
+from hmmspec.ref.spaces import (
+    DONTFORK,
+    HUGETLB,
+    MIXEDMAP,
+    PFNMAP,
+    SHARED,
+    UFFD_MISSING,
+    UFFD_WP,
+    AnonVma,
+    File,
+    Mm,
+    Vma,
+)
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.tasks import Steps, Task
 from hmmspec.ref.thp import split_pmd
@@ -40,6 +52,8 @@ def fork(k: Kernel, t: Task, parent: Mm, name: str) -> Steps[Mm]:
         yield from notifier.start(k, t, parent, event)
     try:
         for vma in list(parent.vmas):
+            if vma.flags & DONTFORK:
+                continue
             new = yield from _copy_vma(k, t, child, vma)
             if vma.anon is not None or vma.flags & (MIXEDMAP | PFNMAP | UFFD_WP):
                 yield from _copy_tables(k, t, vma, new)

@@ -1,4 +1,4 @@
-"""madvise: DONTNEED, FREE, HUGEPAGE, NOHUGEPAGE, COLLAPSE, PAGEOUT.
+"""madvise: DONTNEED, FREE, HUGEPAGE, NOHUGEPAGE, COLLAPSE, PAGEOUT, DONTFORK, DOFORK.
 
 Source: `mm/madvise.c` (madvise_free_pte_range, madvise_cold_or_pageout), `mm/khugepaged.c` (collapse_huge_page).
 """
@@ -14,7 +14,7 @@ from hmmspec.ref.errors import Errno
 from hmmspec.ref.frames import ANON, BATCHED, DEVICE, DIRTY, HUGE, LRU, SWAPBACKED, SWAPCACHE
 from hmmspec.ref.layout import carve, covered, join
 from hmmspec.ref.lru import drain_cpu
-from hmmspec.ref.spaces import HUGEPAGE, HUGETLB, NOHUGEPAGE, SPECIAL, Mm, Vma
+from hmmspec.ref.spaces import DONTFORK, HUGEPAGE, HUGETLB, NOHUGEPAGE, SPECIAL, Mm, Vma
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.swapping import free_entry, pageout, try_free_cache
 from hmmspec.ref.tasks import Steps, Task
@@ -22,7 +22,7 @@ from hmmspec.ref.thp import split_pmd
 from hmmspec.ref.tlb import flush_page
 from hmmspec.ref.zap import zap_range
 
-ADVICE: Final = ("dontneed", "free", "hugepage", "nohugepage", "collapse", "pageout")
+ADVICE: Final = ("dontneed", "free", "hugepage", "nohugepage", "collapse", "pageout", "dontfork", "dofork")
 
 
 def madvise(k: Kernel, t: Task, mm: Mm, start: int, count: int, advice: str) -> Steps[None]:
@@ -39,6 +39,9 @@ def madvise(k: Kernel, t: Task, mm: Mm, start: int, count: int, advice: str) -> 
         return
     if advice == "collapse":
         yield from _collapse(k, t, mm, start, end)
+        return
+    if advice in ("dontfork", "dofork"):
+        yield from _inherit(k, t, mm, start, end, advice == "dofork")
         return
     yield from mm.mmap_lock.read(t)
     try:
@@ -73,6 +76,20 @@ def _mark(k: Kernel, t: Task, mm: Mm, start: int, end: int, flag: int) -> Steps[
             raise Errno("ENOMEM")
     finally:
         join(k, mm, start, end)
+        mm.mmap_lock.release(t)
+
+
+def _inherit(k: Kernel, t: Task, mm: Mm, start: int, end: int, child_too: bool) -> Steps[None]:
+    """Whether a child gets the mappings; parts that are mapped are marked also where there are gaps."""
+    yield from mm.mmap_lock.write(t)
+    try:
+        whole = covered(mm, start, end)
+        for vma in (yield from carve(k, t, mm, start, end)):
+            vma.flags = vma.flags & ~DONTFORK if child_too else vma.flags | DONTFORK
+        join(k, mm, start, end)
+        if not whole:
+            raise Errno("ENOMEM")
+    finally:
         mm.mmap_lock.release(t)
 
 

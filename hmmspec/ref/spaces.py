@@ -29,6 +29,7 @@ DAX: Final = 1024
 IO: Final = 2048
 SPECIAL: Final = PFNMAP | IO | MIXEDMAP  # VM_SPECIAL: migrate_vma refuses them
 MAY_WRITE: Final = 4096  # mprotect may make it writable
+DONTFORK: Final = 1 << 16  # a child does not get this mapping (VM_DONTCOPY)
 SOFTDIRTY: Final = 8192  # a new mapping: all of it counts as written since the program last cleared soft-dirty
 
 

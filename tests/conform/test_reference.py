@@ -74,8 +74,10 @@ def test_there_and_back(target: ReferenceTarget) -> None:
             (
                 MAP,
                 c.Madvise("p0", 0, advice="dontfork"),
+                c.Fork("p0", "p1"),
+                c.Load("p1", 0),
             ),
-            "ENOSYS",
+            "SIGSEGV cpages=0",
         ),
     ],
 )
