@@ -26,6 +26,10 @@ SCENARIO = """scenario one {
 """
 
 
+# Where hmmspec is installed pytest finds the plugin by itself, too; it must not be there twice.
+ALONE = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+
+
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [
         sys.executable,
@@ -38,9 +42,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         str(folder),
         *arguments,
     ]
-    return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
-    )
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=ALONE)
 
 
 @pytest.fixture
