@@ -208,12 +208,12 @@ def main() -> int:
     p.add_argument("--device", type=int, default=0, help="number of the GPU (0)")
     p.add_argument("--largest", type=int, default=256, metavar="MIB", help="the largest copy, in MiB (256)")
     p.add_argument("--repeat", type=int, default=20, help="copies of each kind; the median counts (20)")
-    p.add_argument("--library", help="CUDA's driver, if it has another name")
+    p.add_argument("--library", dest="driver", help="CUDA's driver, if it has another name")
     args = p.parse_args()
     if args.largest < 1 or args.repeat < 1 or args.device < 0:
         p.error("--largest and --repeat are numbers from 1, --device is one from 0")
     try:
-        cuda = Cuda(args.library)
+        cuda = Cuda(args.driver)
         name, link = cuda.open(args.device), link_of(args.device)
         rows = [(name, link, *row) for row in measure(cuda, sizes_to(args.largest * MIB), args.repeat)]
     except NoCuda as missing:
