@@ -29,6 +29,8 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        # `--size -4M`: a value that is wrong, and not an option that is missing.
+        self._negative_number_matcher = re.compile(r"-[0-9.]")
 
     def error(self, message: str) -> NoReturn:
         """Raise SpecError: the message, what is likely meant, how to get help."""
