@@ -1,7 +1,9 @@
 # make check   judge every spec in specs/
 # make test    everything a change must pass: style, types, tests; make test-long: that, and what takes long
+# make test-linux
+#              scenarios and random programs on a real kernel, built from /usr/src or HMMSPEC_LINUX_SOURCE (docs/linux.md)
 # make fmt     lay the Python and the specs out
-# make bench   the reference kernel against memcpy, the native engine against spin and rumur, where these are installed;
+# make bench   the reference kernel against memcpy, the follower, the native engine against spin and rumur, where installed;
 #              make bench-full: large sizes, too
 # make lock    pin the newest dependencies anew
 # make clean   remove what the above made
@@ -15,7 +17,7 @@ SPECS := $(sort $(wildcard specs/*.hmm))
 CODE  := hmmspec tests benchmarks
 LAID  := $(wildcard specs/*.hmm specs/bugs/*.hmm specs/conform/*.hmm benchmarks/*.hmm docs/tutorial/*.hmm scenarios/*.scn)
 
-.PHONY: all check test test-long lint fmt bench bench-full lock clean
+.PHONY: all check test test-long test-linux lint fmt bench bench-full lock clean
 .NOTPARALLEL:
 
 all: check
@@ -31,6 +33,15 @@ test: lint
 test-long: lint
 	HMMSPEC_AGREEMENT=1000 $(BIN)/python -m pytest -n auto
 
+# The image is found where it was built before.  Linux is not deterministic: the seed makes the programs the same, no more.
+HMMSPEC_LINUX_SOURCE ?= debian
+HMMSPEC_LINUX_STEPS  ?= 2000
+test-linux: $(VENV)/.stamp
+	rm -rf build/linux
+	$(BIN)/hmmspec linux build --source '$(HMMSPEC_LINUX_SOURCE)' --out build/linux
+	$(BIN)/hmmspec scenario --target linux --image build/linux scenarios
+	$(BIN)/hmmspec conform --target ref,linux@image=build/linux --steps $(HMMSPEC_LINUX_STEPS) --seed 1
+
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
@@ -45,6 +56,7 @@ fmt: $(VENV)/.stamp-dev
 # Within half an hour, and then what takes hours.  With matplotlib in the environment there is a plot, too.
 bench: $(VENV)/.stamp-dev
 	$(BIN)/python benchmarks/reference.py
+	$(BIN)/python benchmarks/follower.py
 	$(BIN)/python benchmarks/native.py
 
 bench-full: $(VENV)/.stamp-dev

@@ -194,7 +194,7 @@ def _excerpt(span: Span) -> list[str]:
 # NOTE(diagnostic-codes): 001-019 text and syntax, 020-039 names and types, 040-059 steps, threads, locks and
 # symmetry, 060-069 imports, patches and refinement, 070-079 parameters and instances, 080-089 command line and
 # files, 090-099 warnings about a spec that says less than it seems to, 100-109 checkpoints and
-# certificates, 140-149 costs.
+# certificates, 140-149 costs, 150-159 kernel trees and images.
 CODES: dict[str, str] = {
     "HMM001": "unexpected word or sign",
     "HMM002": "the file ends too early",
@@ -313,5 +313,15 @@ CODES: dict[str, str] = {
     "HMM142": "not a usable file of measurements",
     "HMM143": "measurements that no cost explains",
     "HMM144": "not a usable description of a machine",
+    "HMM149": "not a usable list of known differences",
     "HMM145": "no plot without matplotlib",
+    "HMM150": "not a usable kernel image",
+    "HMM151": "not a kernel source",
+    "HMM152": "kernel too old for HMM's test device",
+    "HMM153": "kernel tree that was built in place",
+    "HMM154": "kernel tree that cannot be read, or changes meanwhile",
+    "HMM155": "kernel option that cannot be set",
+    "HMM156": "no room for kernel images",
+    "HMM157": "what building a kernel takes is missing",
+    "HMM158": "the kernel does not compile",
 }

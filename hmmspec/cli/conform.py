@@ -7,24 +7,29 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TextIO
 
 from hmmspec.checker.parallel import cores
 from hmmspec.cli.args import Parser, count, duration, mistake
 from hmmspec.cli.files import check_writable, write_whole
+from hmmspec.cli.output import EXIT_INTERRUPTED
+from hmmspec.conform.differ import Pair
 from hmmspec.conform.follow.follower import Follower
 from hmmspec.conform.follow.load import load_for
 from hmmspec.conform.follow.log import write_log
 from hmmspec.conform.generate import Shape, shape_for
 from hmmspec.conform.guided import Guide
 from hmmspec.conform.judging import Judge
+from hmmspec.conform.known import load_known
 from hmmspec.conform.program import Program, from_json
 from hmmspec.conform.racing import DataJudge
 from hmmspec.conform.scenario.printer import scenario_text
-from hmmspec.conform.seeded import Caught, Hunt, hunt_all, page, shipped_scenarios
-from hmmspec.conform.seeded import document as seeded_document
-from hmmspec.conform.session import Explorer, Found, Plan, Session
+from hmmspec.conform.seeded import SOUND, Caught, Hunt, Results, hunt_all, shipped_scenarios
+from hmmspec.conform.seeded_report import document as seeded_document
+from hmmspec.conform.seeded_report import page, results_from
+from hmmspec.conform.session import Explorer, Found, Plan, Session, Stop
 from hmmspec.conform.shipped import shipped
 from hmmspec.conform.target import Target
 from hmmspec.conform.targets import NoTarget, open_target
@@ -32,6 +37,7 @@ from hmmspec.conform.telling import document, dumped, found_document, told
 from hmmspec.conform.wire import CommandError
 from hmmspec.diagnostics import did_you_mean
 from hmmspec.ref.defects import DEFECTS
+from hmmspec.ref.profile import named
 from hmmspec.report.style import style_for
 
 SHRINKING = 30.0  # seconds spent on making a finding small
@@ -43,9 +49,15 @@ def parser() -> Parser:
         "conform",
         "Run random programs on a kernel and hold what is seen against the specs of specs/conform, the data that\n"
         "programs wrote, and the kernel's own checks.  The first finding is made as small as it gets.",
-        "exit codes: 0 nothing found; 1 something is wrong; 2 the input is wrong; 3 incomplete",
+        "exit codes: 0 nothing found; 1 something is wrong; 2 the input is wrong; 3 incomplete; 130 interrupted",
     )
-    p.add_argument("--target", default="ref", metavar="NAME", help="ref, or package.module:function (default: ref)")
+    p.add_argument(
+        "--target",
+        default="ref",
+        metavar="NAME[,NAME]",
+        help="ref, linux, or package.module:function, with options as in linux@image=DIR (default: ref); "
+        "of two each command's results are compared",
+    )
     p.add_argument("--profile", metavar="NAME", help="which kernel the reference is: 6.12 or latest")
     p.add_argument("--steps", type=count, default=10_000, metavar="N", help="commands to carry out (default: 10000)")
     p.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all that is random (default: 0)")
@@ -57,6 +69,8 @@ def parser() -> Parser:
     how.add_argument("--no-failures", action="store_true", help="inject no failures")
     how.add_argument("--no-huge", action="store_true", help="no 2 MiB pages")
     how.add_argument("--length", type=count, default=40, metavar="N", help="the most steps of a program (default: 40)")
+    how.add_argument("--image", metavar="DIR", help="the image of linux (default: the newest that was built)")
+    how.add_argument("--limit", type=duration, metavar="TIME", help="the longest that a program may take (linux)")
     how.add_argument("--replay", type=Path, metavar="FILE", help="run the program of this file instead (see --save)")
     judged = p.add_argument_group("what is looked at")
     judged.add_argument(
@@ -64,10 +78,22 @@ def parser() -> Parser:
     )
     judged.add_argument("--no-spec", action="store_true", help="follow no spec")
     judged.add_argument(
-        "--checks", action=argparse.BooleanOptionalAction, default=True, help="the kernel's own debug checks"
+        "--checks",
+        choices=("steps", "yields", "off"),
+        default="steps",
+        help="the reference kernel's own checks: after every command (default), at every yield too (slow), or never",
+    )
+    judged.add_argument(
+        "--no-checks", dest="checks", action="store_const", const="off", help="the same as --checks off"
     )
     judged.add_argument("--cover", action="store_true", help="exit code 1 if a transition was never exercised")
     judged.add_argument("--no-guided", action="store_true", help="no search for what was never exercised")
+    judged.add_argument(
+        "--known",
+        type=Path,
+        metavar="FILE",
+        help="known differences of two targets (default: docs/findings/known.toml)",
+    )
     wrong = p.add_argument_group("the reference kernel")
     wrong.add_argument("--defect", action="append", default=[], metavar="NAME", help="switch on a seeded defect")
     wrong.add_argument("--driver", choices=("stepped", "bulk"), default="stepped", help="default: stepped")
@@ -75,6 +101,9 @@ def parser() -> Parser:
     wrong.add_argument("--no-scenarios", action="store_true", help="with --seeded: random programs only")
     wrong.add_argument("--jobs", type=count, default=0, metavar="N", help="with --seeded: processes (default: cores)")
     wrong.add_argument("--page", type=Path, metavar="FILE", help="with --seeded: write the report as Markdown")
+    wrong.add_argument(
+        "--results", type=Path, metavar="FILE", help="with --seeded: keep results there, and go on from what is there"
+    )
     out = p.add_argument_group("output")
     out.add_argument("--save", type=Path, metavar="DIR", help="write a finding there: program, log, scenario")
     out.add_argument("--quiet", action="store_true", help="no progress, no coverage")
@@ -89,18 +118,21 @@ def run(args: argparse.Namespace) -> int:
     if args.seeded:
         return _seeded(args)
     program = None if args.replay is None else _program(args.replay)
-    target = target_of(args.target, args)
-    try:
-        judges: list[Judge] = [DataJudge(target.atomic)]
-        if not args.no_spec:
-            judges += [Follower(load_for(path)) for path in args.spec or shipped()]
-        plan = Plan(args.steps, args.seed, shapes_of(target, args), args.time, SHRINKING)
-        progress = None if args.quiet else ConformProgress(sys.stderr, args.steps)
-        session = _session(target, judges, plan, program, args, progress)
+    progress = None if args.quiet else ConformProgress(sys.stderr, args.steps)
+    judges = _judges(args)
+    with ExitStack() as stack:
+        pair = stack.enter_context(closing(pair_of(args, judges))) if "," in args.target else None
+        target = pair.targets[0] if pair is not None else stack.enter_context(closing(target_of(args.target, args)))
+        sure = target.deterministic if pair is None else pair.deterministic
+        plan = Plan(args.steps, args.seed, shapes_of(target, args), args.time, SHRINKING, deterministic=sure)
+        explorer = Explorer(target, judges, plan, progress, None if pair is None else pair.run)
+        if pair is not None:
+            explorer.session.target = pair.name
+        session = _session(explorer, program, args)
+        if pair is not None and session.found is None and not session.lost:
+            session.unneeded = [entry.place for entry in pair.not_needed(explorer.explained)]
         if progress is not None:
             progress.clear()
-    finally:
-        target.close()
     code = _code(session, args)
     if args.json:
         print(dumped(document(session, code)), end="")
@@ -109,38 +141,70 @@ def run(args: argparse.Namespace) -> int:
             print(line)
     if session.found is not None and args.save is not None:
         _save(session.found, target, args.save)
+    elif session.found is not None and args.replay is None and not args.json:
+        print("not written to a file: '--save DIR' writes the program, a scenario and logs", file=sys.stderr)
     return code
 
 
 def _seeded(args: argparse.Namespace) -> int:
-    """The report on seeded defects; exit code 1 if one was missed by everything."""
-    if args.page is not None:
-        check_writable(args.page)
+    """The report on seeded defects; exit code 1 if one was missed by everything, 3 if it was ended early."""
+    for path in (args.page, args.results):
+        if path is not None:
+            check_writable(path)
     for name in args.defect:
         if name not in DEFECTS:
             raise mistake("HMM088", f"there is no defect '{name}'", did_you_mean(name, DEFECTS))
     specs = () if args.no_spec else tuple(args.spec or shipped())
-    hunt = Hunt(
-        args.steps, args.seed, args.profile or "latest", specs, () if args.no_scenarios else shipped_scenarios()
-    )
+    scenarios = () if args.no_scenarios else shipped_scenarios()
+    hunt = Hunt(args.steps, args.seed, args.profile or "latest", specs, scenarios)
+    names = args.defect or [*DEFECTS, SOUND]
+    found: Results = {(n, checks): Caught(n, checks) for n in names for checks in (True, False)}
+    if args.results is not None:
+        found |= _results(args.results, hunt)
+    progress = None if args.quiet else SeededProgress(sys.stderr, 2 * len(names), sum(c.over for c in found.values()))
 
-    def told_one(c: Caught) -> None:
-        if not args.quiet:
-            how = f"{c.by} {c.name or c.scenario}".strip() if c.by else "MISSED"
-            with_ = "on " if c.checks else "off"
-            print(f"{c.defect:32} checks {with_} {how:28} {c.commands:7,} commands {c.seconds:6.1f} s", file=sys.stderr)
+    def note(c: Caught) -> None:
+        found[c.defect, c.checks] = c
+        if args.results is not None and (c.over or not c.stage):
+            write_whole(args.results, dumped(seeded_document(found, hunt)))
+        if progress is not None:
+            progress(c)
 
-    found = hunt_all(args.defect or list(DEFECTS), hunt, args.jobs or cores(), told_one)
+    whole = True
+    try:
+        found |= hunt_all(names, hunt, args.jobs or cores(), note, found)
+    except KeyboardInterrupt:
+        whole = False
+    if args.results is not None:
+        write_whole(args.results, dumped(seeded_document(found, hunt)))
     text = "\n".join(page(found, hunt)) + "\n"
     if args.page is not None:
         write_whole(args.page, text)
     print(dumped(seeded_document(found, hunt)) if args.json else text, end="")
-    return 0 if all(found[n, True].by for n, _ in found) else 1
+    if not whole:
+        return 3
+    wrong = any(found[n, c].by for n in names if n == SOUND for c in (True, False))
+    return 1 if wrong or any(not found[n, True].by for n in names if n != SOUND) else 0
+
+
+def _results(path: Path, hunt: Hunt) -> Results:
+    """What an earlier hunt of this kind left in the file; nothing if there is none yet."""
+    if not path.exists():
+        return {}
+    try:
+        return results_from(path.read_text(encoding="utf-8"), hunt)
+    except OSError as error:
+        raise mistake("HMM080", f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise mistake("HMM088", f"cannot go on from {path}: {error}", "remove it, or name another file") from None
 
 
 def target_of(name: str, args: argparse.Namespace) -> Target:
     """The target that the command line names, with its options.  Raises SpecError."""
-    options = {n: getattr(args, n, None) for n in ("profile", "checks", "defect", "driver", "seed")}
+    options = {
+        n: getattr(args, n, None)
+        for n in ("profile", "checks", "defect", "driver", "seed", "limit", "one_cpu", "image")
+    }
     try:
         return open_target(name, options)
     except NoTarget as error:
@@ -164,22 +228,49 @@ def shapes_of(target: Target, args: argparse.Namespace) -> tuple[Shape, ...]:
         out.append(failing)
     if huge and large.huge:
         out.append(large)
-    if not args.sequential and racing.race:
+    if not args.sequential and racing.race and "," not in args.target:
         out += [racing, wild] if failures else [racing]
     return tuple(out)
 
 
-def _session(
-    target: Target,
-    judges: Sequence[Judge],
-    plan: Plan,
-    program: Program | None,
-    args: argparse.Namespace,
-    progress: ConformProgress | None,
-) -> Session:
-    explorer = Explorer(target, judges, plan, progress)
+def _judges(args: argparse.Namespace) -> list[Judge]:
+    judges: list[Judge] = [DataJudge()]
+    if not args.no_spec:
+        judges += [Follower(load_for(path)) for path in args.spec or shipped()]
+    return judges
+
+
+def pair_of(args: argparse.Namespace, judges: Sequence[Judge]) -> Pair:
+    """The two targets that the command line names; a reference kernel without a profile gets the other one's.
+    Raises SpecError."""
+    names = args.target.split(",")
+    if len(names) != 2 or not all(names):
+        raise mistake("HMM088", f"'{args.target}' names no two targets", "as in --target ref,linux")
+    known = load_known(args.known)
+    order = sorted((0, 1), key=lambda at: names[at].split("@")[0] == "ref")
+    made: dict[int, Target] = {}
+    with ExitStack() as stack:
+        for at in order:
+            mine = argparse.Namespace(**vars(args))
+            if at != order[0] and names[at].split("@")[0] == "ref" and args.profile is None:
+                mine.profile = named(made[order[0]].profile)
+            if names[order[0]].split("@")[0] == "ref" and at == 1:
+                # Of two reference kernels the options of the command line are the first one's.
+                mine.profile = mine.profile or named(made[0].profile)
+                mine.defect = []
+            # What the sequential commands of linux are like, too.
+            mine.one_cpu = mine.one_long_hold = True
+            made[at] = target_of(names[at], mine)
+            stack.callback(made[at].close)
+        stack.pop_all()
+    return Pair(made[0], made[1], judges, known, args.seed)
+
+
+def _session(explorer: Explorer, program: Program | None, args: argparse.Namespace) -> Session:
+    plan = explorer.plan
     if program is not None:
-        explorer.run(program)
+        with suppress(Stop):
+            explorer.run(program)
         return explorer.finish()
     if args.no_guided:
         return explorer.explore()
@@ -192,8 +283,10 @@ def _session(
 
 
 def _code(session: Session, args: argparse.Namespace) -> int:
-    if session.found is not None:
+    if session.found is not None or session.lost:
         return 1
+    if session.interrupted:
+        return EXIT_INTERRUPTED
     if args.cover and any(session.missing.values()):
         return 1
     short = args.replay is None and session.commands < args.steps
@@ -229,6 +322,25 @@ def _save(found: Found, target: Target, folder: Path) -> None:
 
 
 # ---------------------------------------------------------------- progress
+
+
+class SeededProgress:
+    """A line for each defect that is done, and how many are."""
+
+    def __init__(self, stream: TextIO, total: int, done: int) -> None:
+        self._stream, self._total, self._done = stream, total, done
+
+    def __call__(self, c: Caught) -> None:
+        if not c.over:
+            return
+        self._done += 1
+        how = f"{c.by} {c.name or c.scenario}".strip() if c.by else f"MISSED {c.ended}".strip()
+        if not c.defect:
+            how = how if c.by else "nothing found"
+        told = f"{c.defect or 'the sound kernel':32} checks {'on ' if c.checks else 'off'} {how:28}"
+        count = f"{self._done:3} of {self._total}"
+        self._stream.write(f"{count} {told} {c.commands:7,} commands {c.seconds:6.1f} s\n")
+        self._stream.flush()
 
 
 class ConformProgress:

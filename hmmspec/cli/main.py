@@ -33,6 +33,7 @@ COMMANDS = {
     "follow": "hold a recorded event log against a spec: is there a run that explains it?",
     "export": "write a spec as a model for SPIN or Rumur, to check this checker with them",
     "cost": "what moving pages costs: links, copies, migration, faults, beside what was measured",
+    "linux": "build images of real kernels, for --target linux",
     "simulate": "workloads on the reference kernel: when does migrating pay?",
     "version": "print the version",
 }

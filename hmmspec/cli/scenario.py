@@ -34,9 +34,7 @@ def parser() -> Parser:
     )
     p.add_argument("files", nargs="*", metavar="FILE", help="a .scn file, or a folder: all .scn files in it")
     p.add_argument("--target", default="ref", metavar="NAME", help="what to run them on (default: ref)")
-    p.add_argument(
-        "--profile", default="latest", metavar="NAME", help="which kernel 'ref' is: 6.12, latest (the default)"
-    )
+    p.add_argument("--profile", default="", metavar="NAME", help="which kernel 'ref' is: 6.12, latest (the default)")
     p.add_argument("--variant", choices=VARIANTS, default="", help="one kind of device memory only")
     p.add_argument("--only", action="append", default=[], metavar="NAME", help="this scenario only (repeatable)")
     p.add_argument(
@@ -45,6 +43,9 @@ def parser() -> Parser:
     p.add_argument("--seed", type=int, default=0, metavar="N", help="the first seed of races (default: 0)")
     p.add_argument(
         "--seeds", type=count, metavar="N", help="run each race with so many seeds (default: as it says, or 10)"
+    )
+    p.add_argument(
+        "--image", default="", metavar="IMAGE", help="with --target linux: the kernel image, a folder or a hash"
     )
     kernel = p.add_argument_group("the reference kernel")
     kernel.add_argument("--driver", choices=("stepped", "bulk"), default="stepped", help="default: stepped")
@@ -126,7 +127,7 @@ def _number(name: str, text: str) -> int:
 
 
 def _target(args: argparse.Namespace) -> Target:
-    options = {name: getattr(args, name) for name in ("profile", "driver", "defect", "checks")}
+    options = {name: getattr(args, name) for name in ("profile", "driver", "defect", "checks", "image")}
     try:
         # Scenarios have buffers of their own size: room for all that one could want.
         return open_target(args.target, {**options, "size": "large"})
@@ -186,7 +187,8 @@ def _again(report: PlanReport, args: argparse.Namespace) -> str:
     plan = report.plan
     parts = ["hmmspec scenario", plan.scenario.span.path, "--only", plan.scenario.name]
     parts += ["--target", args.target] if args.target != "ref" else []
-    parts += ["--profile", args.profile] if args.profile != "latest" else []
+    parts += ["--profile", args.profile] if args.profile else []
+    parts += ["--image", args.image] if args.image else []
     parts += ["--variant", plan.variant] if plan.variant else []
     parts += ["--driver", args.driver] if args.driver != "stepped" else []
     parts += [f"--defect {name}" for name in args.defect] + ([] if args.checks else ["--no-checks"])

@@ -22,14 +22,14 @@ class Refused(Exception):
     """The folder cannot be used; the message says why."""
 
 
-def cache_folder() -> Path:
-    """The folder for compiled specs, made if need be.  Raises Refused if others could write to it."""
+def cache_folder(name: str = "native") -> Path:
+    """A folder of the cache (for compiled specs), made if need be.  Raises Refused if others could write to it."""
     base = os.environ.get("XDG_CACHE_HOME")
     try:
         top = (Path(base) if base else Path.home() / ".cache") / "hmmspec"
     except RuntimeError:
         raise Refused("there is no home directory for a cache") from None
-    folder = top / "native"
+    folder = top / name
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path, forbidden in ((top, 0o022), (folder, 0o077)):

@@ -101,9 +101,11 @@ class Exit(OfProcess):
 
 @dataclass(frozen=True)
 class Kill(OfProcess):
-    """SIGKILL from outside, whatever the process does at that moment (in a race: a thread of nobody)."""
+    """SIGKILL from outside, whatever the process does at that moment (in a race: a thread of nobody).  With `reap` its
+    memory is taken away at once, while its threads may still be in the kernel (process_mrelease, the OOM reaper)."""
 
     word: ClassVar[str] = "kill"
+    reap: bool = False
 
 
 # ---------------------------------------------------------------- the address space
@@ -374,7 +376,8 @@ class CheckExclusive(OfMirror):
 
 @dataclass(frozen=True)
 class ReleaseMemory(OfDevice):
-    """Hot-remove all memory of the device: everybody's pages go back to system memory."""
+    """Hot-remove all memory of the device: everybody's pages go back to system memory.  `EBUSY` while anybody
+    holds any page for a short time: the kernel would wait until nobody holds one of the device."""
 
     word: ClassVar[str] = "release_memory"
 

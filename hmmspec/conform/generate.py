@@ -19,6 +19,7 @@ from hmmspec.conform.program import Program, Race, Step
 from hmmspec.conform.results import Result
 from hmmspec.conform.sequels import rivals, sequel
 from hmmspec.conform.space import Cell, Space
+from hmmspec.conform.stories import Cast, story
 from hmmspec.conform.target import Target, needs
 from hmmspec.records import dataclass
 
@@ -102,6 +103,7 @@ _WEIGHTS = {
     "inject": 2,
 }
 WEIGHTS: Mapping[str, int] = MappingProxyType(_WEIGHTS)
+STORIES = 20  # one in so many commands begins a story
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,8 @@ class Generator:
 
     def command(self) -> Command:
         """The next command; every fourth or so goes on with a short story about the same pages."""
+        if not self._story and self._chooser.below(STORIES) == STORIES - 1:
+            self._story = self._told()
         made = self._story.pop(0) if self._story else self._make(self.shape.words, None)
         self.follow(made)
         if not self._story and self._chooser.below(4) == 3:
@@ -171,6 +175,23 @@ class Generator:
             told = sequel(made, self._chooser.below, self._fresh, others)
             self._story = [x for x in told if self._fits(x)]
         return made
+
+    def _told(self) -> list[Command]:
+        """A story on pages of somebody's, if there are any and a device is open."""
+        who = pick(self._chooser, self._processes())
+        space = self.memory.space(who)
+        if not space.slots or not space.devices:
+            return []
+        page, count = self._range(space)
+        count = min(count, self.shape.count)
+        if self._chooser.below(2):
+            # What happens to one page alone is judged most exactly.
+            count = 1
+        child = self._free_name() if len(self.memory.spaces) < self.shape.processes else ""
+        hold = next(name for n in range(1000) if (name := f"h{n}") not in space.holds)
+        device, other = self._device(space), self._device(space)
+        cast = Cast(who, child, device, other, page, count, self._elsewhere(count), hold)
+        return [x for x in story(cast, self._chooser.below, self._fresh) if self._fits(x)]
 
     def _fits(self, command: Command) -> bool:
         """Whether the target can do it, and the shape of programs has it."""

@@ -1,8 +1,11 @@
-"""A search for what was never exercised: programs that reached something new are kept and varied.
+"""A search for what was never exercised: what is missing is planned for, and programs that reached something new are
+kept and varied.
 
-Plain random programs come seldom to a transition that wants five commands in a row.  Here a program that exercised a
-transition (or gave a result) for the first time goes into a collection; the next ones are made by going on from one of
-it, putting two together, or taking something out, and commands that are seldom come as often as others.
+Plain random programs come seldom to a transition that wants five commands in a row.  Here every second program is a
+*plan*: commands that lead to a missing transition by what the spec and its binding say (`planned.py`), perhaps with
+others between.  And a program that exercised a transition (or gave a result) for the first time goes into a collection;
+further ones are made by going on from one of it, putting two together, or taking something out, and commands that are
+seldom come as often as others.
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from hmmspec.conform.follow.follower import Follower
 from hmmspec.conform.generate import Generator, RandomChooser, Shape
+from hmmspec.conform.planned import Planner
 from hmmspec.conform.program import Program, Step, commands_of
 from hmmspec.conform.session import Explorer, Session, Stop
 
@@ -33,6 +38,7 @@ class Guide:
         self._random = random.Random(seed)
         self._kept: list[_Kept] = []
         self._seen: set[tuple[str, str]] = set(self._covered())
+        self._planners = {j.name: Planner(j.loaded, self._random) for j in explorer.judges if isinstance(j, Follower)}
 
     def search(self, steps: int) -> Session:
         """So many commands more, or until every transition was exercised, or something is wrong."""
@@ -43,6 +49,8 @@ class Guide:
                 self._one()
         except Stop:
             pass
+        except KeyboardInterrupt:
+            explorer.interrupt()
         return explorer.session
 
     def missing(self) -> set[tuple[str, str]]:
@@ -71,6 +79,8 @@ class Guide:
     # ---- making programs
 
     def _make(self) -> Program:
+        if self._random.random() < 0.5 and (planned := self._planned()):
+            return planned
         chance = self._random.random()
         if not self._kept or chance < 0.15:
             return self._grown(())
@@ -84,6 +94,21 @@ class Guide:
             other = self._pick()
             return (first + other[self._random.randrange(len(other) + 1) :])[:LONGEST]
         return tuple(step for step in first if self._random.random() > 0.15)
+
+    def _planned(self) -> Program:
+        """A plan for something missing; () if there is none."""
+        missing = sorted((spec, t) for spec, t in self.missing() if spec in self._planners)
+        if not missing:
+            return ()
+        spec, transition = self._random.choice(missing)
+        shape, target = self._explorer.plan.shapes[0], self._explorer.target
+        page = self._random.randrange(max(1, shape.pages - 3))
+        made = self._planners[spec].plan(transition, page, shape.devices, 1)
+        steps: list[Step] = [command for command in made if target.supports(command)]
+        if self._random.random() < 0.3 and steps:
+            at = self._random.randrange(len(steps))
+            return (*self._grown(steps[:at])[: at + 4], *steps[at:])
+        return tuple(steps)
 
     def _pick(self) -> Program:
         """One of the collection; those that were used less often come sooner."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from hmmspec.conform.commands import Load
+from hmmspec.conform.difference import Comparison
 from hmmspec.conform.program import Program, length, play
 from hmmspec.conform.racing import DataJudge
 from hmmspec.conform.target import Event, Finding, Target, TargetLost
@@ -38,7 +39,8 @@ class Outcome:
     """What a run came to.
 
     findings: what is wrong, in the order of the events; commands: how many were carried out; log: what was seen;
-    incomplete: what could not be judged to its end, and why; lost: the target died.
+    incomplete: what could not be judged to its end, and why; lost: the target died.  Where two targets are held against
+    each other: seen_on: the target that showed what was found, if it was one; comparison: what they had in common.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -46,6 +48,8 @@ class Outcome:
     log: list[Event] = field(default_factory=list)
     incomplete: list[str] = field(default_factory=list)
     lost: bool = False
+    seen_on: str = ""
+    comparison: Comparison | None = None
 
 
 def run_program(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from hmmspec.conform import commands as c
 from hmmspec.conform.commands import ARENA_PAGES, Command
 from hmmspec.conform.results import Result
-from hmmspec.conform.space import COPIED, Cell, Hold, Slot, Space
+from hmmspec.conform.space import CACHED, COPIED, Cell, Hold, Slot, Space
 
 # A check that is told of a page (what it is called, its cell, what was read of it).
 Read = Callable[[str, Cell, int], None]
@@ -146,8 +146,9 @@ class Memory:
             case c.Spawn() if done:
                 self.spaces[process] = Space()
             case c.Fork(child=child):
-                if done:
-                    self.spaces[child] = space.forked()
+                copy = space.forked() if done or result.error not in {"ENOSYS", "ESRCH", "EEXIST"} else None
+                if done and copy is not None:
+                    self.spaces[child] = copy
             case c.Exit() | c.Kill():
                 if done:
                     self.spaces.pop(process, None)
@@ -170,6 +171,10 @@ class Memory:
                     space.doubt(to, count)
             case c.Madvise():
                 self._madvise(command, result)
+            case c.ClearSoftDirty():
+                self._demote(space.slots.values())
+            case c.UffdWp():
+                self._demote(slot for _, slot in self.slots(command))
             case c.Open(device=device) if done:
                 space.devices.add(device)
             case c.Close(device=device) if done:
@@ -201,6 +206,13 @@ class Memory:
             if slot is not None:
                 slot.prot, slot.demoted = prot, True
 
+    @staticmethod
+    def _demote(slots: Iterable[Slot | None]) -> None:
+        """Their entries may be read-only from now on, until a fault makes them writable again."""
+        for slot in slots:
+            if slot is not None:
+                slot.demoted = True
+
     def _madvise(self, command: c.Madvise, result: Result) -> None:
         """Data that MADV_DONTNEED and MADV_FREE drop, and what a fork inherits.  After an error: perhaps."""
         for _, slot in self.slots(command):
@@ -226,6 +238,11 @@ class Memory:
             if slot.kind == "file_private":
                 slot.cell.forget()
 
+    def _maybe_zero(self, slot: Slot) -> bool:
+        """Whether the page may be the shared zero page."""
+        cell = self.cell(slot)
+        return slot.kind in COPIED and (cell is None or cell.values is None or 0 in cell.values)
+
     def _hold(self, command: c.Gup, result: Result, write: bool, pin: bool) -> Hold:
         cells: list[Cell | None] = []
         got = command.count if result.cpages is None else result.cpages
@@ -235,9 +252,13 @@ class Memory:
             known = slot is not None and not slot.unknown
             if known and slot is not None and write:
                 cells.append(self.own(slot))
-            elif known and slot is not None and slot.kind != "file_private" and (pin or slot.kind not in COPIED):
+            elif known and slot is not None and pin and not command.longterm and self._maybe_zero(slot):
+                # A pin of the shared zero page is none: what is written later goes elsewhere.
+                cells.append(None)
+            elif known and slot is not None and slot.kind not in CACHED and (pin or slot.kind not in COPIED):
                 cells.append(slot.cell)
             else:
-                # A plain reference of the zero page or of a page that is shared: a write may copy the page away.
+                # A plain reference of the zero page or of a page that is shared, or any of a file's or driver's page in
+                # a private mapping: a write may copy the page away.
                 cells.append(None)
         return Hold(cells, write, pin)

@@ -138,14 +138,16 @@ class Oracle:
                 busy = any(space.holds for space in memory.spaces.values()) or bool(memory.unsure)
                 self._expect(command, result, {"", "EBUSY"} if busy else {""})
             case c.UffdWp():
-                # Which areas can be armed is the kernel's business; holes never can.
-                self._expect(command, result, {"", "EINVAL"} if self._all_mapped(command) else {"EINVAL"})
+                # Which areas can be armed is the kernel's business; holes never can.  ENOENT: one that is not armed.
+                allowed = {"EINVAL"} if command.on else {"EINVAL", "ENOENT"}
+                self._expect(command, result, {"", *allowed} if self._any_mapped(command) else allowed)
+                memory.restructure(command, result)
             case _:
                 self._expect(command, result, {""})
                 memory.restructure(command, result)
 
-    def _all_mapped(self, command: c.OfPages) -> bool:
-        return all(slot is not None for _, slot in self.memory.slots(command))
+    def _any_mapped(self, command: c.OfPages) -> bool:
+        return any(slot is not None for _, slot in self.memory.slots(command))
 
     def _mapping_errors(self, command: Command) -> set[str]:
         """The errors that the mapping calls may give ('' among them where success is possible)."""
@@ -173,7 +175,8 @@ class Oracle:
                 return {""} if space.mapped(page, count) else {"ENOMEM"}
             case c.Mremap(page=page, count=count, to=to):
                 if page < to + count and to < page + count:
-                    return {"EINVAL"}
+                    # Which of two mistakes is told differs between kernels.
+                    return {"EINVAL"} if space.mapped(page, 1) else {"EINVAL", "EFAULT"}
                 # A range that is several areas of the kernel is EFAULT; where one ends only the kernel knows.
                 return {"", "EFAULT", "EINVAL", "ENOMEM"} if space.mapped(page, count) else {"EFAULT", "EINVAL"}
             case c.Madvise(page=page, count=count, advice=advice):

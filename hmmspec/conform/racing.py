@@ -23,6 +23,7 @@ from hmmspec.conform.target import Event, Finding, Target
 # Calls that change what is mapped, or who exists.
 LIFE = (c.Spawn, c.Fork, c.Exit, c.Kill)
 MAPPING = (c.Mmap, c.Munmap, c.Mremap, c.Mprotect, c.Madvise)
+OTHER = (c.Gup, c.Unpin, c.Open, c.Close, c.FileWrite, c.ClearSoftDirty, c.UffdWp)
 DESTRUCTIVE = frozenset({"dontneed", "free"})
 
 
@@ -185,9 +186,7 @@ class _Unstable:
 
     def __init__(self, memory: Memory, calls: Sequence[Call]) -> None:
         self.memory = memory
-        self.calls = [
-            x for x in calls if isinstance(x.command, LIFE + MAPPING + (c.Gup, c.Unpin, c.Open, c.Close, c.FileWrite))
-        ]
+        self.calls = [x for x in calls if isinstance(x.command, LIFE + MAPPING + OTHER)]
         self.processes: set[str] = set()
         self.files = {x.command.file for x in calls if isinstance(x.command, c.FileWrite)}  # may become longer
         self.pages: set[tuple[str, int]] = set()

@@ -15,7 +15,7 @@ from hmmspec.ref import access, pagemap, protect, testdev
 from hmmspec.ref import entries as e
 from hmmspec.ref.device import Binding, Device
 from hmmspec.ref.errors import Errno
-from hmmspec.ref.exit import exit_mm
+from hmmspec.ref.exit import exit_mm, oom_reap
 from hmmspec.ref.fork import fork
 from hmmspec.ref.frames import ANON, DIRTY, PAGE, RESERVED
 from hmmspec.ref.gup import gup, release
@@ -42,6 +42,7 @@ class Hold:
     pfns: list[int]
     write: bool
     pin: bool
+    longterm: bool
 
 
 @dataclass
@@ -66,6 +67,7 @@ class System:
         self.processes: dict[str, Process] = {}
         self.files: dict[str, File] = {}
         self._holds = 0
+        self.one_long_hold = False  # whether there is room for one long-term hold only, as with gup_test
         self.processes["p0"] = Process("p0", kernel.new_mm("p0"))
 
     # ---- a command
@@ -84,7 +86,7 @@ class System:
         if process is None:
             return (yield from self._errors(self._system(t, command)))
         if isinstance(command, c.Kill | c.Exit):
-            yield from self._end(t, process)
+            yield from self._end(t, process, isinstance(command, c.Kill) and command.reap)
             return Result()
         process.tasks.append(t)
         try:
@@ -147,11 +149,13 @@ class System:
         self.processes[child] = Process(child, mm)
         return Result()
 
-    def _end(self, t: Task, process: Process) -> Steps[None]:
+    def _end(self, t: Task, process: Process, reap: bool = False) -> Steps[None]:
         """The threads of the process end, then its memory goes, then its files are closed."""
         process.dying = True
         for other in process.tasks:
             other.signal = True
+        if reap:
+            yield from oom_reap(self.k, t, process.mm)
         while process.tasks:
             yield process.idle
         for hold in process.holds.values():
@@ -337,6 +341,9 @@ class System:
                 write=command.write, fast=command.fast, pin=command.pin, longterm=command.longterm, name=name,
             )  # fmt: skip
 
+        holds = (h for p in self.processes.values() for h in p.holds.values())
+        if self.one_long_hold and command.hold and command.longterm and any(h.longterm for h in holds):
+            return Result("ENOSYS")
         start = BASE + command.page
         try:
             got = yield from more(start, command.count)
@@ -354,7 +361,7 @@ class System:
         if command.hold is None or command.hold in process.holds:
             release(self.k, got, name, command.pin)
             return Result(cpages=len(got)) if command.hold is None else Result("EEXIST")
-        process.holds[command.hold] = Hold(name, got, command.write, command.pin)
+        process.holds[command.hold] = Hold(name, got, command.write, command.pin, command.longterm)
         return Result(cpages=len(got))
 
     def _poke(self, hold: Hold, stamp: int) -> Result:
@@ -398,6 +405,9 @@ class System:
                 yield from testdev.close(k, t, binding)
                 return Result()
             case c.ReleaseMemory():
+                if any(not h.longterm for p in self.processes.values() for h in p.holds.values()):
+                    # A real kernel would wait for ever, if a page of the device is among what is held.
+                    return Result("EBUSY")
                 yield from testdev.release_memory(k, t, binding)
                 return Result()
             case c.Flags(fail_alloc=fail):

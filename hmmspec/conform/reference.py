@@ -2,8 +2,9 @@
 
 Sequential commands are driven straight through, each on a CPU that the seed chooses; races are interleaved by the
 kernel's scheduler at every point where a real kernel can be interrupted.  With `checks` the invariants are looked at
-now and then, after the last command of a list, and every few steps of a race; without them only what a real kernel
-would show is reported.
+after every command, now and then in the middle of one, and every few yields of a race (`yields`: at every yield of
+all); without them only what a real kernel would show is reported.  Whether they are looked at changes nothing of what
+happens.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from hmmspec.conform.target import CAPABILITIES, DeviceKind, Finding, Target, Ta
 from hmmspec.ref.bulk.driver import install
 from hmmspec.ref.checks import check, check_empty, check_quiet
 from hmmspec.ref.cost.timeline import FREE, TimeLine
+from hmmspec.ref.orders import order_from
 from hmmspec.ref.pagemap import drop_caches
 from hmmspec.ref.profile import BEHAVIOURS, profile
 from hmmspec.ref.schedule import Scheduler, Stuck, run_through
@@ -31,9 +33,10 @@ DEVICES: Mapping[str, DeviceKind] = {"dev0": "private", "dev1": "private", "dev2
 SMALL = Config(cpus=4, system_pages=6144, device_pages=4096, swap_pages=512, page_tables=128)
 LARGE = Config(cpus=4, system_pages=32768, device_pages=32768, swap_pages=8192, page_tables=1024)
 CHUNK = 512  # pages of device memory that are added at a time
-CHECKED = 0.3  # share of sequential commands after which the invariants are looked at, beside the last of each batch
-CHECK_EVERY = 12  # steps of a race between two looks at the invariants
-PATIENCE = 400_000  # steps of a race after which it is said to hang
+WITHIN = 0.4  # share of sequential commands in the middle of which the invariants are looked at
+CHECK_EVERY = 12  # yields of a race between two looks at the invariants
+PATIENCE = 400_000  # yields of a race after which it is said to hang
+ALONE = 100_000, 2_000  # the same for one command, and for each of its pages
 
 # What a real kernel shows too: warnings in its log, tasks that never end.
 VISIBLE = frozenset({"warning", "L1", "deadlock", "hang"})
@@ -42,8 +45,10 @@ VISIBLE = frozenset({"warning", "L1", "deadlock", "hang"})
 class ReferenceTarget(Target):
     """The reference kernel with four test devices, two with private memory and two with coherent memory.
 
-    profile: which kernel it is (`6.12`, `latest`, `latest-device_thp`); defects: seeded ones; checks: debug checks;
-    driver: `stepped` or `bulk` (then sequential only).  Raises ValueError for names that do not exist.
+    profile: which kernel it is (`6.12`, `latest`, `latest-device_thp`); defects: seeded ones; checks: debug checks,
+    with yields at every yield (slow); driver: `stepped` or `bulk` (then sequential only); one_cpu: sequential commands
+    all on one CPU, so that no page waits in the lists of another; one_long_hold: there is room for one long-term hold
+    only, another is ENOSYS.  Raises ValueError for names that do not exist.
     """
 
     name = "ref"
@@ -56,7 +61,10 @@ class ReferenceTarget(Target):
         *,
         defects: Sequence[str] = (),
         checks: bool = True,
+        yields: bool = False,
         driver: str = "stepped",
+        one_cpu: bool = False,
+        one_long_hold: bool = False,
         config: Config = SMALL,
         line: TimeLine = FREE,
     ) -> None:
@@ -68,6 +76,8 @@ class ReferenceTarget(Target):
             missing |= {"race"}
         self.capabilities = frozenset(CAPABILITIES) - missing
         self.checks, self.config, self.line, self.driver = checks, config, line, driver
+        self.yields = checks and yields
+        self.one_cpu, self.one_long_hold = one_cpu, one_long_hold
         self.defects = known(defects)
         self._made: list[Finding] = []
         self._restart(0)
@@ -86,7 +96,9 @@ class ReferenceTarget(Target):
         if self.driver == "bulk":
             install(self.k)
         self.system = System(self.k, made)
+        self.system.one_long_hold = self.one_long_hold
         self._random = Random(seed)
+        self._looks = Random(~seed)  # when the invariants are looked at
         self._tasks = [self.k.task(f"cpu{n}", n) for n in range(self.config.cpus)]
         self._threads: dict[int, Task] = {}
         self._free = self._counts()
@@ -96,21 +108,39 @@ class ReferenceTarget(Target):
     # ---- one after the other
 
     def _run(self, commands: Sequence[Command]) -> Iterator[Result]:
-        last = len(commands) - 1
-        for number, command in enumerate(commands):
+        for command in commands:
             self._alive()
             if not self.supports(command):
                 yield Result("ENOSYS")
                 continue
-            task = self._tasks[self._random.randrange(len(self._tasks))]
-            result = self._through(self.system.call(task, command), str(command))
-            if self.checks and (number == last or self._random.random() < CHECKED):
+            task = self._tasks[0 if self.one_cpu else self._random.randrange(len(self._tasks))]
+            patience = ALONE[0] + ALONE[1] * getattr(command, "count", 0)
+            result = self._through(self.system.call(task, command), str(command), patience, self._glance())
+            if self.checks:
                 check_quiet(self.k)
             yield result
 
-    def _through(self, steps: Steps[Result], told: str) -> Result:
+    def _glance(self) -> Callable[[], None] | None:
+        """The invariants once in the middle of a command, perhaps."""
+        if self.yields:
+            return lambda: check(self.k)
+        if not self.checks or self._looks.random() >= WITHIN:
+            return None
+        left = self._looks.randrange(1, self._looks.choice((8, 32, 128)))
+
+        def after() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                check(self.k)
+
+        return after
+
+    def _through(
+        self, steps: Steps[Result], told: str, patience: int = 1 << 60, after: Callable[[], None] | None = None
+    ) -> Result:
         try:
-            return run_through(steps)
+            return run_through(steps, after, patience)
         except Stuck as stuck:
             raise self._die("hang", f"{told}: {stuck}") from stuck
         except Misuse as misuse:
@@ -134,7 +164,10 @@ class ReferenceTarget(Target):
         rng = Random(seed)
         out: list[list[Result | None]] = [[None] * len(thread) for thread in threads]
         scheduler = Scheduler(
-            rng.getrandbits(32), stay=rng.choice((0.0, 0.5, 0.9, 0.98)), after=self._look(rng) if self.checks else None
+            rng.getrandbits(32),
+            stay=rng.choice((0.0, 0.5, 0.9, 0.98)),
+            order=order_from(Random(rng.getrandbits(32)), len(threads), seed),
+            after=self._look(Random(rng.getrandbits(32))) if self.checks else None,
         )
         self.k.workers = scheduler
         jobs = []
@@ -149,6 +182,7 @@ class ReferenceTarget(Target):
         except Stuck as stuck:
             raise self._die("hang", str(stuck)) from stuck
         finally:
+            scheduler.abandon()
             self.k.workers = None
         for job in jobs:
             if isinstance(job.error, Misuse):
@@ -175,6 +209,8 @@ class ReferenceTarget(Target):
 
     def _look(self, rng: Random) -> Callable[[], None]:
         """The invariants now and then: where in the race is for the seed."""
+        if self.yields:
+            return lambda: check(self.k)
         left = rng.randrange(1, CHECK_EVERY)
 
         def after() -> None:
@@ -214,7 +250,8 @@ class ReferenceTarget(Target):
         if self.checks:
             check_quiet(self.k)
             check_empty(self.k)
-            out += [Finding("leak", f.text, f.check) for f in self.k.findings[before:]]
+        shown = [f for f in self.k.findings[before:] if self.checks or f.check in VISIBLE]
+        out += [Finding("leak", f.text, f.check) for f in shown]
         for name, (was, now) in {n: (self._free[n], v) for n, v in self._counts().items()}.items():
             if was != now:
                 out.append(Finding("leak", f"{name}: {was} before, {now} after everything ended"))
@@ -246,14 +283,18 @@ def _where(error: BaseException) -> str:
 
 
 def make(options: Mapping[str, object]) -> ReferenceTarget:
-    """From the options of the command line: profile, defect, checks, driver, size.  Raises ValueError."""
+    """From the options of the command line: profile, defect, checks (`steps`, `yields`, `off`; or a truth value),
+    driver, one_cpu, one_long_hold, size.  Raises ValueError."""
     defects = options.get("defect") or ()
     checks = options.get("checks")
     return ReferenceTarget(
         str(options.get("profile") or "latest"),
         defects=tuple(map(str, defects)) if isinstance(defects, list | tuple) else (str(defects),),
-        checks=True if checks is None else bool(checks),
+        checks=checks is None or (bool(checks) and checks != "off"),
+        yields=checks == "yields",
         driver=str(options.get("driver") or "stepped"),
+        one_cpu=bool(options.get("one_cpu")),
+        one_long_hold=bool(options.get("one_long_hold")),
         config=LARGE if options.get("size") == "large" else SMALL,
     )
 

@@ -76,6 +76,22 @@ def sequel(command: Command, below: Below, stamp: Callable[[int], int], others: 
                 (back, c.Munmap(who, page, count), c.Mmap(who, page, count), command, look),
                 (c.Inject("copy", 1, device), (look, back)[below(2)], look),
                 (c.Inject("alloc", 1), look, look),
+                (c.Inject("trylock", 1), (look, back)[below(2)], command, look),
+                # Who holds the page keeps it, wherever it is.
+                (
+                    c.Gup(who, page, count, True, bool(below(2)), bool(below(2)), hold="kept"),
+                    (back, command)[below(2)],
+                    c.Poke(who, "kept", stamp(count)),
+                    look,
+                    c.Unpin(who, "kept"),
+                ),
+                (
+                    c.Gup(who, page, count, True, False, True, True, "long"),
+                    seen,
+                    c.ReleaseMemory(who, device),
+                    c.Unpin(who, "long"),
+                ),
+                (c.Close(who, device), c.Open(who, device), seen, look),
                 (c.Flags(who, device), (look, back)[below(2)], command, look),
                 (replace(back, device=other), seen, look),
                 (back, command, back, seen),
@@ -93,6 +109,7 @@ def sequel(command: Command, below: Below, stamp: Callable[[int], int], others: 
                 (look, out, look, store(who, page, count), command, look, out, look),
                 (store(who, page, count), c.CheckExclusive(who, device, page, count), look),
                 (c.Mprotect(who, page, count, "r"), look, store(who, page, count)),
+                (look, c.CheckExclusive(who, device, page, count)),
                 (c.ClearSoftDirty(who), store(who, page, count), c.Pagemap(who, page, count)),
             ]
             return endings[below(len(endings))]
@@ -152,6 +169,15 @@ def rivals(
         ((close,), (c.Mprotect(who, page, count, "r"), c.Mprotect(who, page, count))),
         ((close, c.Open(who, device), read), (c.Madvise(who, page, count, "dontneed"), c.Increment(who, page, count))),
         ((load,), (load,), (fetch,)),
+        ((send, load, send, load), (load, load, load), (load, load, load)),
+        ((c.Store(who, page, count, stamp(count)), c.Madvise(who, page, count, "dontneed"), load), (send, fetch)),
+        ((c.Store(who, page, count, stamp(count)), c.Madvise(who, page, count, "dontneed"), load), (send,), (fetch,)),
+        (
+            (close, c.Open(who, device), read, close),
+            (c.Mprotect(who, page, count, "r"), c.Mprotect(who, page, count), c.Madvise(who, page, count, "dontneed")),
+        ),
+        ((send, read, read), (c.Kill(who, reap=True),)),
+        ((c.DevWrite(who, device, page, count, stamp(count)), read), (c.Kill(who, reap=True),)),
         ((out, load), (c.Increment(who, page, count), load), (read,)),
         ((send, send), (fetch, fetch), (load,)),
     ]

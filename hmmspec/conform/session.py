@@ -1,4 +1,14 @@
-"""A conformance session: many random programs on one target, everything judged, and the first finding made small."""
+"""A conformance session: many random programs on one target, everything judged, and the first finding made small.
+
+NOTE(flaky): a target that is not deterministic may show a finding once and never again.  The run that showed it first
+is kept whole.  Then its program is run again, 20 times if threads race in it: the report says in how many of these the
+finding was seen.  A program is made small only if the finding recurs, and each candidate is run as often as it takes to
+see it in all likelihood.  One that never recurs is a finding as it is.  A target that died is started again and the
+session goes on, unless the same program kills it again, or it died too often.
+
+NOTE(interrupt): a session that is interrupted ends as one that has no more time: with its account, and with what was
+found, made as small as it was by then.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +21,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import FlakyFailure, Unsatisfiable
 from hypothesis.reporting import with_reporter
 
+from hmmspec.conform.difference import Comparison
 from hmmspec.conform.generate import Shape
 from hmmspec.conform.judging import Judge, Outcome, run_program
 from hmmspec.conform.program import Program, Race
@@ -19,6 +30,7 @@ from hmmspec.conform.strategies import programs
 from hmmspec.conform.target import Event, Finding, Target
 
 CHUNK = 60  # programs of one call of Hypothesis: it remembers what it has tried within one
+RACE_REPEATS = 20  # runs of a program with races, on a target that is not deterministic, to see a finding again
 
 
 @dataclass(frozen=True)
@@ -27,7 +39,8 @@ class Plan:
 
     steps: how many commands at least; seed: of all that is random; shapes: of the programs, taken in turn; seconds:
     when to stop, if ever; shrinking: seconds spent on making a finding small; repeats: how often the smallest program
-    is run again.
+    is run again (at least); deterministic: whether the same program gives the same again; restarts: how often the
+    target may die before the session ends.
     """
 
     steps: int
@@ -36,6 +49,8 @@ class Plan:
     seconds: float | None = None
     shrinking: float = 30.0
     repeats: int = 3
+    deterministic: bool = True
+    restarts: int = 5
 
 
 @dataclass
@@ -43,7 +58,7 @@ class Found:
     """A finding: the smallest program that shows it.
 
     first: the program that showed it first; log, findings: of the smallest run; again: in how many of `repeats` runs
-    it was seen once more; after: commands carried out until it was found first.
+    it was seen once more; after: commands carried out until it was found first; seen_on, comparison: as in Outcome.
     """
 
     program: Program
@@ -56,6 +71,20 @@ class Found:
     seed: int
     again: int = 0
     repeats: int = 0
+    seen_on: str = ""
+    comparison: Comparison | None = None
+
+
+@dataclass
+class Lost:
+    """The target died, and was started again: the program that it died of, and whether that kills it again."""
+
+    program: Program
+    findings: list[Finding]
+    log: list[Event]
+    after: int
+    again: int = 0
+    repeats: int = 0
 
 
 @dataclass
@@ -63,7 +92,10 @@ class Session:
     """What has been done, and what was seen.
 
     results: (command, error) -> how often; covered: spec -> transition -> how often; missing: spec -> transitions that
-    exist and were never exercised; incomplete: what could not be judged, and how often.
+    exist and were never exercised; incomplete: what could not be judged, and how often; lost: when the target died and
+    nothing was found; comparison: where two targets are held against each other; unneeded: known differences that no
+    run has needed; possible: spec -> transitions that were used by some explanations, but never by all of a call;
+    interrupted: the user did not want to wait.
     """
 
     target: str
@@ -77,6 +109,15 @@ class Session:
     missing: dict[str, list[str]] = field(default_factory=dict)
     incomplete: Counter[str] = field(default_factory=Counter)
     found: Found | None = None
+    lost: list[Lost] = field(default_factory=list)
+    comparison: Comparison | None = None
+    unneeded: list[str] = field(default_factory=list)
+    possible: dict[str, list[str]] = field(default_factory=dict)
+    interrupted: bool = False
+
+
+# Runs a program, and judges it.
+Play = Callable[[Program], Outcome]
 
 
 class Stop(Exception):
@@ -104,10 +145,12 @@ class Explorer:
         judges: Sequence[Judge],
         plan: Plan,
         progress: Callable[[Session], None] | None = None,
+        play: Play | None = None,
     ) -> None:
         self.target = target
         self.judges = judges
         self.plan = plan
+        self._play: Play = play or (lambda program: run_program(target, program, judges, plan.seed))
         self.session = Session(target.name, plan)
         self._progress = progress
         self._goal = plan.steps
@@ -124,7 +167,7 @@ class Explorer:
         s = self.session
         if self._out_of_time():
             raise Stop
-        outcome = run_program(self.target, program, self.judges, self.plan.seed)
+        outcome = self._play(program)
         s.commands += outcome.commands
         s.programs += 1
         s.races += sum(isinstance(step, Race) for step in program)
@@ -137,11 +180,32 @@ class Explorer:
                 s.results[called.get(event.call, "?"), event.result.error] += 1
         for told in outcome.incomplete:
             s.incomplete[told] += 1
+        if outcome.comparison is not None:
+            s.comparison = s.comparison or Comparison(outcome.comparison.names)
+            s.comparison.add(outcome.comparison)
+        if outcome.lost and self._first is None and not self.plan.deterministic:
+            self._died(program, outcome)
         if outcome.findings:
             self._note(program, outcome)
         if self._progress is not None:
             self._progress(s)
         return outcome
+
+    def _died(self, program: Program, outcome: Outcome) -> None:
+        """The target died: if the same program kills it again that is what was found; else the session goes on.
+        Raises Stop where it died too often."""
+        s = self.session
+        lost = Lost(program, list(outcome.findings), outcome.log, s.commands)
+        while lost.repeats < self.plan.repeats and not lost.again:
+            lost.repeats += 1
+            lost.again += self._play(program).lost
+        if lost.again:
+            return
+        s.lost.append(lost)
+        outcome.findings.clear()
+        s.seconds = time.monotonic() - self._begin
+        if len(s.lost) > self.plan.restarts:
+            raise Stop
 
     def _note(self, program: Program, outcome: Outcome) -> None:
         if self._first is None:
@@ -152,14 +216,20 @@ class Explorer:
             self._best = program, outcome
 
     def _same(self, outcome: Outcome) -> bool:
-        """Whether a run shows the finding that was seen first (or another of its check)."""
+        """Whether a run shows the finding that was seen first (or another of its check, but for what has a name)."""
         assert self._first is not None
-        return outcome.findings[0].check == self._first[1].findings[0].check
+        new, old = outcome.findings[0], self._first[1].findings[0]
+        return new.check == old.check and (new.check not in {"difference", "kernel"} or new.name == old.name)
 
     @property
     def failed(self) -> bool:
         """Whether something was found."""
         return self._first is not None
+
+    @property
+    def explained(self) -> Counter[str]:
+        """The entries of known differences that were needed, and how often."""
+        return Counter() if self.session.comparison is None else self.session.comparison.explained
 
     @property
     def enough(self) -> bool:
@@ -169,6 +239,8 @@ class Explorer:
     def _out_of_time(self) -> bool:
         """Whether the session, or what Hypothesis may take to make a finding small, is over."""
         now = time.monotonic()
+        if self.session.interrupted:
+            return True
         if self._failed_at is not None:
             return now - self._failed_at > self.plan.shrinking / 2
         return self.plan.seconds is not None and now - self._begin > self.plan.seconds
@@ -190,6 +262,13 @@ class Explorer:
                 self._rounds += 1
         except Stop:
             pass
+        except KeyboardInterrupt:
+            self.interrupt()
+
+    def interrupt(self) -> None:
+        """End the session: NOTE(interrupt)."""
+        self.session.interrupted = True
+        self.session.seconds = time.monotonic() - self._begin
 
     def _round(self, shape: Shape, number: int) -> None:
         @seed(number)
@@ -198,7 +277,7 @@ class Explorer:
             database=None,
             deadline=None,
             derandomize=False,
-            phases=(Phase.generate, Phase.shrink),
+            phases=(Phase.generate, Phase.shrink) if self.plan.deterministic else (Phase.generate,),
             suppress_health_check=list(HealthCheck),
             report_multiple_bugs=False,
             print_blob=False,
@@ -231,26 +310,48 @@ class Explorer:
                 s.covered[judge.name] = dict(covered())
                 every: Sequence[str] = getattr(judge, "all_transitions", tuple)()
                 s.missing[judge.name] = [t for t in every if not s.covered[judge.name].get(t)]
+                s.possible[judge.name] = list(getattr(getattr(judge, "coverage", None), "only_possible", ()))
         s.seconds = time.monotonic() - self._begin
         return s
 
     def _smallest(self, first: Program, outcome: Outcome, after: int) -> Found:
         assert self._best is not None
         best, shown = self._best
-        last: list[Outcome] = [shown]
+        last: list[tuple[Program, Outcome]] = [(best, shown)]
+        plan = self.plan
+        until = time.monotonic() + plan.shrinking
 
         def fails(candidate: Program) -> bool:
-            again = run_program(self.target, candidate, self.judges, self.plan.seed)
+            again = self._play(candidate)
             if again.findings and self._same(again):
-                last[0] = again
+                if not smaller(last[0][0], candidate):
+                    last[0] = candidate, again
                 return True
             return False
 
-        best = shrink(best, fails, seconds=self.plan.shrinking / 2)
-        again = 0
-        for _ in range(self.plan.repeats):
-            again += fails(best)
+        def seen(program: Program) -> tuple[int, int]:
+            """In how many of how many repeats."""
+            racing = not plan.deterministic and any(isinstance(step, Race) for step in program)
+            times = done = 0
+            while done < (RACE_REPEATS if racing else plan.repeats) and (done < 1 or time.monotonic() < until):
+                times, done = times + fails(program), done + 1
+            return times, done
+
+        again = repeats = 0
+        try:
+            if not self.session.interrupted:
+                again, repeats = (1, 1) if plan.deterministic else seen(best)
+            if again:
+                # Each candidate as often as it takes: one in three is seen in nine runs all but surely.
+                tries = 1 if again == repeats else min(RACE_REPEATS, -(-3 * repeats // again))
+                again = repeats = 0
+                best = shrink(best, lambda p: any(fails(p) for _ in range(tries)), seconds=plan.shrinking / 2)
+                again, repeats = seen(best)
+        except KeyboardInterrupt:
+            self.interrupt()
+            best = last[0][0]
+        seen_in = last[0][1]
         return Found(
-            best, last[0].findings, last[0].log, first, outcome.findings, outcome.log, after, self.plan.seed, again,
-            self.plan.repeats,
+            best, seen_in.findings, seen_in.log, first, outcome.findings, outcome.log, after, plan.seed, again, repeats,
+            seen_in.seen_on, seen_in.comparison,
         )  # fmt: skip

@@ -132,6 +132,7 @@ def _simpler(program: Program) -> Iterator[Program]:
                 yield _put(program, at, less)
     yield from _pages_down(program)
     yield from _page_renamed(program)
+    yield from _name_lowered(program)
 
 
 def _less(command: Command) -> Iterator[Command]:
@@ -164,6 +165,28 @@ def _page_renamed(program: Program) -> Iterator[Program]:
         for new in sorted({0, *used, page - 1}):
             if 0 <= new < page:
                 yield tuple(_renamed(step, page, new) for step in program)
+
+
+def _name_lowered(program: Program) -> Iterator[Program]:
+    """A process or a device replaced by one with a lower name wherever it is named."""
+    for fields in (("process", "child"), ("device", "source")):
+        used = sorted({n for c in _all(program) for f in fields if (n := getattr(c, f, None)) and n != "f0"})
+        for name in used:
+            lower = [n for n in used if n < name] or ["p0" if fields[0] == "process" else "dev0"]
+            for new in (n for n in lower if n != name):
+                yield tuple(
+                    Race(
+                        tuple(tuple(_named(c, fields, name, new) for c in thread) for thread in step.threads), step.seed
+                    )
+                    if isinstance(step, Race)
+                    else _named(step, fields, name, new)
+                    for step in program
+                )
+
+
+def _named(command: Command, fields: Sequence[str], old: str, new: str) -> Command:
+    changed = {f: new for f in fields if getattr(command, f, None) == old}
+    return dataclasses.replace(command, **changed) if changed else command
 
 
 def _renamed(step: Step, page: int, new: int) -> Step:

@@ -13,6 +13,7 @@ from hmmspec.conform.commands import PMD_PAGES
 
 ANONYMOUS = frozenset({"private", "shared", "hugetlb", "device"})
 COPIED = frozenset({"private", "file_private", "hugetlb", "device"})  # a fork's child gets a copy
+CACHED = frozenset({"file_private", "device"})  # not the process' own page until it is written
 
 
 class Cell:
@@ -135,7 +136,7 @@ class Space:
                 )
 
     def forked(self) -> Space:
-        """The space of a child."""
+        """The space of a child.  What a fork does to the parent, one that fails half-way may have done, too."""
         out = Space()
         for page, slot in self.slots.items():
             slot.demoted = True

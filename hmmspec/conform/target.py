@@ -80,6 +80,8 @@ class Target(ABC):
     capabilities: what it can do at all, among `CAPABILITIES`.
     devices: name -> kind of memory.
     atomic: whether one access to a page is one moment, so that nobody ever sees half of a page that was written.
+    deterministic: whether the same programs with the same seeds give the same results.
+    kernel: which kernel it is, as its version says (`6.12.117`); empty where it has none.
     log: the events since the last `reset`, in order.
     """
 
@@ -88,6 +90,8 @@ class Target(ABC):
     capabilities: frozenset[str] = frozenset()
     devices: Mapping[str, DeviceKind] = {}
     atomic: bool = False
+    deterministic: bool = True
+    kernel: str = ""
 
     def __init__(self) -> None:
         self.log: list[Event] = []
@@ -191,7 +195,9 @@ CAPABILITIES: Mapping[str, str] = {
     "gup_longterm": "long-term pins, without holding",
     "hold": "references held for a while",
     "hold_longterm": "long-term pins held for a while",
-    "peek": "data of held pages read and written",
+    "hold_pin": "short-term pins held for a while",
+    "peek": "data of held pages read",
+    "poke": "data of held pages written",
     "pagemap": "/proc/PID/pagemap",
     "soft_dirty": "soft-dirty bits, cleared on command",
     "uffd_wp": "write protection by userfaultfd",
@@ -208,7 +214,7 @@ _NEEDS: Mapping[type[Command], str] = {
     c.FileWrite: "file",
     c.Mremap: "mremap",
     c.Peek: "peek",
-    c.Poke: "peek",
+    c.Poke: "poke",
     c.Pagemap: "pagemap",
     c.ClearSoftDirty: "soft_dirty",
     c.UffdWp: "uffd_wp",
@@ -240,7 +246,7 @@ def needs(command: Command) -> frozenset[str]:
         case c.Gup(longterm=longterm, hold=hold):
             out = {"gup_longterm" if longterm else "gup"}
             if hold is not None:
-                out.add("hold_longterm" if longterm else "hold")
+                out.add("hold_longterm" if longterm else "hold_pin" if command.pin else "hold")
         case _:
             out = {_NEEDS.get(type(command), "")}
     return frozenset(out - {""})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 
 from hmmspec.conform.target import Target, make_target, target_names
 
 # Modules that register a target when they are imported.
-SHIPPED: Mapping[str, str] = {"ref": "hmmspec.conform.reference"}
+SHIPPED: Mapping[str, str] = {"ref": "hmmspec.conform.reference", "linux": "hmmspec.conform.linux.target"}
 
 
 class NoTarget(Exception):
@@ -17,16 +17,31 @@ class NoTarget(Exception):
 
 def open_target(name: str, options: Mapping[str, object] | None = None) -> Target:
     """The target of a name: one that is shipped or registered, or `package.module:make`, a function that takes the
-    options of the command line and gives a Target.  Raises NoTarget."""
+    options of the command line and gives a Target.  Options of its own may follow: `ref@profile=6.12@checks=off`.
+    Raises NoTarget."""
+    name, *more = name.split("@")
     make = _maker(name)
     try:
-        made = make(dict(options or {}))
+        made = make({**(options or {}), **_options(name, more)})
     except ValueError as error:
         # What a target says of options that it does not know.
         raise NoTarget(f"the target '{name}': {error}") from error
     if not isinstance(made, Target):
         raise NoTarget(f"'{name}' gives a {type(made).__name__}, which is no hmmspec.conform.target.Target")
     return made
+
+
+def _options(name: str, words: Sequence[str]) -> dict[str, object]:
+    """`key=value` each; the same key again makes a list; `on` and `off` are truth values."""
+    out: dict[str, object] = {}
+    for word in words:
+        key, sign, text = word.partition("=")
+        if not sign or not key.isidentifier():
+            raise NoTarget(f"'@{word}' is no option of the target '{name}': write {name}@profile=6.12")
+        value: object = {"on": True, "off": False}.get(text, text)
+        before = out.get(key)
+        out[key] = value if before is None else [*(before if isinstance(before, list) else [before]), value]
+    return out
 
 
 def _maker(name: str) -> Callable[[Mapping[str, object]], object]:

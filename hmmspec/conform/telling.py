@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from hmmspec.conform.difference import Comparison
 from hmmspec.conform.program import Race, lines, to_json
-from hmmspec.conform.session import Found, Session
+from hmmspec.conform.session import Found, Lost, Session
 from hmmspec.conform.target import Event, Finding
 from hmmspec.report.phrases import plural, seconds
 from hmmspec.report.style import Style
@@ -21,21 +22,50 @@ def told(session: Session, style: Style, *, quiet: bool = False) -> Iterator[str
     rate = f", {s.commands / s.seconds:,.0f} a second" if s.seconds > 0 else ""
     amount = f"{s.commands:,} commands in {plural(s.programs, 'program')}, {plural(s.races, 'race')}"
     yield style.paint(f"{s.target}: {amount}, seed {s.plan.seed}: {seconds(s.seconds)}{rate}", "strong")
+    if s.comparison is not None:
+        yield from _comparison(s, s.comparison, style)
     if not quiet:
         yield from _coverage(s, style)
     for why, times in s.incomplete.most_common(8):
         yield from style.wrap(f"not followed to the end in {plural(times, 'program')}: {why}", "  ", "    ")
-    if s.found is None:
-        yield style.paint("nothing found", "good")
-    else:
+    for lost in s.lost:
+        yield from _lost(lost, style)
+    if s.interrupted:
+        yield f"interrupted: {s.plan.steps:,} commands were asked for"
+    elif s.plan.seconds is not None and s.found is None and s.commands < s.plan.steps:
+        yield f"incomplete: time is up, and {s.plan.steps:,} commands were asked for"
+    if s.found is not None:
         yield from found_text(s.found, style)
+    elif not s.lost:
+        yield style.paint("nothing found", "good")
+
+
+def _comparison(s: Session, c: Comparison, style: Style) -> Iterator[str]:
+    skipped = f"; {plural(c.repeated, 'skipped page')} tried again" if c.repeated else ""
+    yield f"  {plural(c.compared, 'result')} of {c.names[0]} and {c.names[1]} compared{skipped}"
+    for name, times in sorted(c.explained.items()):
+        yield f"  known difference {name}: {plural(times, 'time')}"
+    for place in s.unneeded:
+        yield from style.wrap(f"known difference that nothing shows any more: {place}", "  ", "    ")
+
+
+def _lost(lost: Lost, style: Style) -> Iterator[str]:
+    """A target that died, and was started again."""
+    yield ""
+    for finding in lost.findings[:2]:
+        yield from _finding(finding, style)
+    again = f"in none of {plural(lost.repeats, 'repeat')}" if lost.repeats else "not tried again"
+    yield f"after {lost.after:,} commands; started again; the same program killed it again {again}:"
+    yield from (f"  {line}" for line in lines(lost.program))
 
 
 def _coverage(s: Session, style: Style) -> Iterator[str]:
     for name, covered in s.covered.items():
         missing = s.missing.get(name, [])
         every = len(set(covered) | set(missing))
-        yield f"  spec {name}: {every - len(missing)} of {plural(every, 'transition')} exercised"
+        perhaps = s.possible.get(name, [])
+        some = f", {len(perhaps)} of them only perhaps" if perhaps else ""
+        yield f"  spec {name}: {every - len(missing)} of {plural(every, 'transition')} exercised{some}"
         if missing:
             more = f", and {len(missing) - NEVER_SHOWN} more" if len(missing) > NEVER_SHOWN else ""
             yield from style.wrap(f"never: {', '.join(missing[:NEVER_SHOWN])}{more}", "    ", "      ")
@@ -51,9 +81,11 @@ def found_text(found: Found, style: Style) -> Iterator[str]:
         yield f"  ({plural(more, 'finding')} more in the same run)"
     yield ""
     size = sum(1 if not isinstance(x, Race) else sum(map(len, x.threads)) for x in found.program)
-    yield style.paint(f"the shortest program found ({plural(size, 'command')}):", "strong")
+    title = "the shortest program found" if found.again else "the program, which did not show it again,"
+    yield style.paint(f"{title} ({plural(size, 'command')}):", "strong")
     yield from (f"  {line}" for line in lines(found.program))
-    yield style.paint("what was seen:", "strong")
+    on = found.seen_on or (found.comparison.names[0] if found.comparison is not None else "")
+    yield style.paint(f"what was seen{f' on {on}' if on else ''}:", "strong")
     shown = found.log[-LOG_SHOWN:]
     if len(shown) < len(found.log):
         yield f"  ({len(found.log) - len(shown)} events before)"
@@ -109,11 +141,39 @@ def document(session: Session, code: int) -> dict[str, object]:
         "wall_seconds": round(s.seconds, 3),
         "results": results,
         "coverage": {
-            n: {"exercised": {t: k for t, k in c.items() if k}, "never": s.missing.get(n, [])}
+            n: {
+                "exercised": {t: k for t, k in c.items() if k},
+                "only_perhaps": s.possible.get(n, []),
+                "never": s.missing.get(n, []),
+            }
             for n, c in s.covered.items()
         },
+        "interrupted": s.interrupted,
         "incomplete": dict(s.incomplete),
         "found": None if s.found is None else found_document(s.found),
+        "lost": [_lost_document(lost) for lost in s.lost],
+        "comparison": None if s.comparison is None else _comparison_document(s, s.comparison),
+    }
+
+
+def _comparison_document(s: Session, c: Comparison) -> dict[str, object]:
+    return {
+        "targets": list(c.names),
+        "compared": c.compared,
+        "tried_again": c.repeated,
+        "explained": dict(sorted(c.explained.items())),
+        "not_needed": s.unneeded,
+    }
+
+
+def _lost_document(lost: Lost) -> dict[str, object]:
+    return {
+        "findings": [finding_document(f) for f in lost.findings],
+        "program": to_json(lost.program),
+        "log": [e.to_json() for e in lost.log],
+        "after_commands": lost.after,
+        "seen_again": lost.again,
+        "repeats": lost.repeats,
     }
 
 
@@ -130,6 +190,8 @@ def found_document(found: Found) -> dict[str, object]:
         "seed": found.seed,
         "seen_again": found.again,
         "repeats": found.repeats,
+        "seen_on": found.seen_on,
+        "logs": {n: [e.to_json() for e in log] for n, log in found.comparison.logs.items()} if found.comparison else {},
     }
 
 

@@ -77,8 +77,11 @@ def anonymous_fault(k: Kernel, t: Task, fault: Fault) -> Steps[str]:
     return "ok"
 
 
-def write_fault(k: Kernel, t: Task, fault: Fault) -> Steps[str]:
-    """A write to a present read-only entry, or to the zero page: use the page again, or copy it (do_wp_page)."""
+def write_fault(k: Kernel, t: Task, fault: Fault, unshare: bool = False) -> Steps[str]:
+    """A write to a present read-only entry, or to the zero page: use the page again, or copy it (do_wp_page).
+
+    `unshare`: nobody writes, but the page is to be the program's own, since it is pinned next; it stays read-only.
+    """
     vma, slot = fault.vma, _slot(fault)
     words, lock, f = k.tables.words, k.tables.lock(slot >> 9), k.frames
     yield from lock.acquire(t)
@@ -95,7 +98,7 @@ def write_fault(k: Kernel, t: Task, fault: Fault) -> Steps[str]:
     pfn = word >> e.SHIFT
     if word & e.KIND == e.ZERO:
         lock.release(t)
-        return (yield from _copy(k, t, fault, None))
+        return (yield from _copy(k, t, fault, None, unshare))
     head = pfn - f.tail[pfn]
     if vma.flags & SHARED:
         _reuse(k, fault, word)
@@ -108,19 +111,19 @@ def write_fault(k: Kernel, t: Task, fault: Fault) -> Steps[str]:
         f.flags[pfn] & EXCLUSIVE or _sole_user(k, t, head) or "cow-reuses-shared" in k.defects
     ):
         f.flags[pfn] |= EXCLUSIVE
-        _reuse(k, fault, word)
+        if not unshare:
+            _reuse(k, fault, word)
         lock.release(t)
         yield "pte written"
         return "ok"
     k.get(pfn, "fault")
     lock.release(t)
-    answer = yield from _copy(k, t, fault, pfn)
+    answer = yield from _copy(k, t, fault, pfn, unshare)
     k.put(pfn, "fault")
     return answer
 
 
 def _reuse(k: Kernel, fault: Fault, word: int) -> None:
-    # A VMA that may not be written gets here only to unshare a page before it is pinned.
     k.tables.words[_slot(fault)] = word | e.YOUNG | (e.WRITE | e.DIRTY | e.SOFT if fault.vma.flags & WRITE else 0)
     flush_page(k, fault.mm, fault.vpn)
 
@@ -140,7 +143,7 @@ def _sole_user(k: Kernel, t: Task, head: int) -> bool:
     return sole
 
 
-def _copy(k: Kernel, t: Task, fault: Fault, old: int | None) -> Steps[str]:
+def _copy(k: Kernel, t: Task, fault: Fault, old: int | None, unshare: bool) -> Steps[str]:
     """Give the program a copy of its own (wp_page_copy); `old` None: of the zero page.  The caller holds `old`."""
     mm, vma, slot = fault.mm, fault.vma, _slot(fault)
     words, lock, f = k.tables.words, k.tables.lock(slot >> 9), k.frames
@@ -169,7 +172,8 @@ def _copy(k: Kernel, t: Task, fault: Fault, old: int | None) -> Steps[str]:
         add_anon(k, vma, fault.vpn, new, True)
         account(k, mm, new, 1)
         lru_add(k, t, new)
-        words[slot] = present(fault, new, True) | word & e.UFFD
+        made = e.entry(e.PRES, new, e.YOUNG | word & e.SOFT) if unshare else present(fault, new, True)
+        words[slot] = made | word & e.UFFD
         if old is not None:
             remove(k, old)
         lock.release(t)

@@ -3,10 +3,12 @@
 I1 a migration entry's page is locked.  I2 mapcount and RSS are what the entries say.  I3 references cover the
 mappings, a free page has none, and every reference has a holder.  I4 nothing the CPU can use names a private device
 page or a free one.  I5 a running invalidation leaves no device entry in its range (but those of its owner).  I6 a
-device that may write does so where the CPU may, too.  I8 a clean page has the bytes of its swap slot or file.  I9 a
-device page's pgmap is there.  I10 locks, charges and swap counts are balanced.  I7, that a read gives the last write,
-is judged from outside.  Beside them: Perm (no entry allows more than its VMA), COW (who may write a private page has it
-alone) and, while nothing runs, StaleTLB.
+device that may write does so where the CPU may, too, and one that has a page for itself where the CPU may not.  I8 a
+clean page has the bytes of its swap slot or file.  I9 a device page's pgmap is there.  I10 locks, charges and swap
+counts are balanced.  I7, that a read gives the last write, is judged from outside.  Beside them: Perm (no entry allows
+more than its VMA), COW (who may write a private page has it alone), StaleTLB (a CPU's translation agrees with the
+table, but while somebody holds the lock of that table, or the mmap_lock for writing) and uaf (who is called back is
+still there).
 """
 
 from __future__ import annotations
@@ -31,16 +33,28 @@ def check(k: Kernel) -> None:
     _migration(k, base, huge)
     _counts(k, base, huge)
     _reachable(k, base, huge)
+    _translations(k)
     _permissions(k, base, huge)
     _devices(k)
     _clean(k, base)
     _balance(k)
+    for mm in k.mms.values():
+        if isinstance(mm.notifiers, notifier.Subscriptions):
+            _subscribed(k, mm.notifiers)
+
+
+def _subscribed(k: Kernel, n: notifier.Subscriptions) -> None:
+    """Who is called at the next invalidation is still there."""
+    for sub in (*n.subs, *(sub for _, sub in n.deferred)):
+        if sub.freed:
+            k.report("uaf", f"{sub.name} is still subscribed, and its owner freed it")
 
 
 def check_quiet(k: Kernel) -> None:
     """What must hold while no operation runs, beside `check`: no lock is held, TLBs agree with the tables, no migration
     entry, no invalidation."""
     check(k)
+    _translations(k, quiet=True)
     for task in k.tasks.values():
         check_task(k, task)
     base, huge = _entries(k)
@@ -51,12 +65,16 @@ def check_quiet(k: Kernel) -> None:
     if len(locked):
         k.report("I10", f"folio {locked[0]} is locked by nobody who runs")
     for mm in k.mms.values():
-        if isinstance(mm.notifiers, notifier.Subscriptions) and (mm.notifiers.active or mm.notifiers.running):
-            k.report("I10", f"{mm.notifiers.active} invalidations of {mm} never ended")
-    for cpu in k.cpus:
-        for number, cached in cpu.tlb.items():
-            for vpn, word in cached.items():
-                _stale(k, number, vpn, word, cpu.number)
+        if isinstance(mm.notifiers, notifier.Subscriptions):
+            _settled(k, mm, mm.notifiers)
+
+
+def _settled(k: Kernel, mm: Mm, n: notifier.Subscriptions) -> None:
+    """Nobody invalidates: the sequence is even, no subscription has it, and nothing is put off."""
+    if n.active or n.running:
+        k.report("I10", f"{n.active} invalidations of {mm} never ended")
+    elif n.seq & 1 or n.deferred:
+        k.report("I10", f"the notifier sequence of {mm} is {n.seq}, and {len(n.deferred)} changes wait for its end")
 
 
 def check_task(k: Kernel, t: Task) -> None:
@@ -232,6 +250,8 @@ def _devices(k: Kernel) -> None:
                 k.report(
                     "I5", f"device {owner} maps page {vpn} of {mm} to frame {pfn}, where the CPU has {e.show(word)}"
                 )
+            elif tag == "A" and kind != e.DEVEXCL:
+                k.report("I6", f"device {owner} has page {vpn} of {mm} for itself, where the CPU has {e.show(word)}")
             elif tag == "W" and kind != e.DEVEXCL and not word & e.WRITE:
                 k.report("I6", f"device {owner} may write page {vpn} of {mm}, where the CPU has {e.show(word)}")
     flags = k.frames.v.flags
@@ -275,6 +295,10 @@ def _clean(k: Kernel, base: Words) -> None:
 
 def _balance(k: Kernel) -> None:
     v = k.frames.v
+    free = (v.refcount == 0) & ((v.memcg != 0) | ((v.flags & DEVICE != 0) & (v.mapping != 0)))
+    if free.any():
+        p = int(free.argmax())
+        k.report("I10", f"frame {p} is free, and has the memcg {v.memcg[p]} and the mapping {v.mapping[p]}")
     groups = np.flatnonzero(v.memcg)
     charged = np.bincount(v.memcg[groups], weights=1 << v.order[groups].astype(np.int64), minlength=k.next_memcg)
     for group in k.memcgs.values():
@@ -285,9 +309,28 @@ def _balance(k: Kernel) -> None:
         k.report("I10", f"frame {lost[0]} is on the LRU without a memcg")
 
 
-def _stale(k: Kernel, number: int, vpn: int, word: int, cpu: int) -> None:
-    mm = k.mms.get(number)
-    now = k.tables.read(mm, vpn) if mm is not None else 0
-    same = now & e.KIND == word & e.KIND and now >> e.SHIFT == word >> e.SHIFT
-    if not same or (word & e.WRITE and not now & e.WRITE):
-        k.report("StaleTLB", f"CPU {cpu} has {e.show(word)} for page {vpn} of mm {number}, the table has {e.show(now)}")
+def _translations(k: Kernel, quiet: bool = False) -> None:
+    """StaleTLB: who changes an entry flushes before it gives up the lock (60bae7370896; fork: the mmap_lock)."""
+    for cpu in k.cpus:
+        for number, cached in cpu.tlb.items():
+            mm = k.mms.get(number)
+            if not cached or (mm is not None and not quiet and (mm.dead or mm.mmap_lock.writer is not None)):
+                continue
+            for vpn, word in cached.items():
+                now = k.tables.read(mm, vpn) if mm is not None else 0
+                same = now & e.KIND == word & e.KIND and now >> e.SHIFT == word >> e.SHIFT
+                if same and (now & e.WRITE or not word & e.WRITE):
+                    continue
+                if mm is None or quiet or not _changing(k, mm, vpn):
+                    k.report(
+                        "StaleTLB",
+                        f"CPU {cpu.number} has {e.show(word)} for page {vpn} of mm {number}, "
+                        f"the table has {e.show(now)}",
+                    )
+
+
+def _changing(k: Kernel, mm: Mm, vpn: int) -> bool:
+    """Whether somebody holds the lock that covers the entry of this page."""
+    top = mm.pmd.get(vpn >> 9, 0)
+    lock = k.tables.locks.get(top >> e.SHIFT) if top & e.KIND == e.TABLE else None
+    return mm.pmd_lock.owner is not None or (lock is not None and lock.owner is not None)

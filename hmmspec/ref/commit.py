@@ -139,8 +139,7 @@ def insert_one(k: Kernel, t: Task, args: MigrateArgs, i: int) -> Steps[bool]:
     free = e & KIND in (NONE, ZERO) or "hole-races-fault" in k.defects
     if mm.reaped or mm.dead or vma.flags & UFFD_MISSING or not free or k.tables.row(mm, vpn) != row:
         lock.release(t)
-        if "hole-abort-keeps-charge" not in k.defects:
-            k.uncharge(new)
+        k.uncharge(new)
         return False
     if e & KIND == ZERO:
         tlb.flush_page(k, mm, vpn)

@@ -15,22 +15,24 @@ from hmmspec.records import dataclass
 
 @dataclass(frozen=True)
 class Defect:
-    """What is said of a defect: what goes wrong, and the commit in Linux that fixed it ('' if it never was there)."""
+    """What is said of a defect: what goes wrong, the commit in Linux that fixed it ('' if it never was there), and, of
+    one that is hard to see, why (`hidden`)."""
 
     name: str
     what: str
     fix: str = ""
+    hidden: str = ""
 
 
 DEFECTS: Final[dict[str, Defect]] = {}
 """Every defect by name, in the order of the report."""
 
 
-def declare(name: str, what: str, fix: str = "") -> None:
+def declare(name: str, what: str, fix: str = "", hidden: str = "") -> None:
     """Put a defect on the list.  Raises ValueError where the name is taken."""
     if name in DEFECTS:
         raise ValueError(f"there are two defects by the name of '{name}'")
-    DEFECTS[name] = Defect(name, what, fix)
+    DEFECTS[name] = Defect(name, what, fix, hidden)
 
 
 # fork, copy on write
@@ -117,7 +119,6 @@ declare("collect-no-notifier", "collecting pages calls no notifier, so other dev
 declare("unmap-no-drain", "pages that are in a CPU's LRU batch are not drained, and never migrate")
 declare("hole-no-notifier", "a hole is filled without a notifier, so other devices keep the zero page")
 declare("hole-always-writable", "the page that fills a hole is writable in a read-only mapping")
-declare("hole-abort-keeps-charge", "a hole that cannot be filled leaves its page charged")
 declare("hole-forgets-rss", "a page that fills a hole is not counted in the RSS")
 declare("finalize-leaves-lock", "the new page of a migration stays locked")
 declare("finalize-leaves-reference", "the new page of a migration keeps the reference of its allocation")

@@ -11,7 +11,19 @@ restore_exclusive_pte); b756a3b5e7ea, and the clean-up of 2025 (f495bd7e0d9b: th
 from __future__ import annotations
 
 from hmmspec.ref import counts, notifier, thp, tlb
-from hmmspec.ref.entries import DEVEXCL, KIND, NONE, PRES, PROTNONE, SHIFT, SOFT, TABLE, from_exclusive, to_exclusive
+from hmmspec.ref.entries import (
+    DEVEXCL,
+    KIND,
+    NONE,
+    PRES,
+    PROTNONE,
+    SHIFT,
+    SOFT,
+    TABLE,
+    UFFD,
+    from_exclusive,
+    to_exclusive,
+)
 from hmmspec.ref.entries import DIRTY as ENTRY_DIRTY
 from hmmspec.ref.entries import WRITE as ENTRY_WRITE
 from hmmspec.ref.errors import Errno
@@ -53,6 +65,40 @@ def make_exclusive(k: Kernel, t: Task, sub: notifier.Subscription, vpn: int, own
         k.folio_locks.unlock(t, k.frames.head(pfn))
         k.put(pfn, "exclusive")
     raise Errno("EBUSY")
+
+
+def make_range_exclusive(k: Kernel, t: Task, mm: Mm, first: int, count: int, owner: int) -> Steps[list[int | None]]:
+    """As kernels before 6.15 do it: the frames of the pages that could be got, each locked and with a reference
+    'exclusive'; None for one that could not be made exclusive.  The list ends before a page that could not be got.
+
+    mmap_lock is held for reading.  All mappings of a folio become exclusive at once, so the other pages of a large one
+    find it locked, and cannot be.
+    """
+    got: list[int] = []
+    for vpn in range(first, first + count):
+        try:
+            got.append((yield from _writable_page(k, t, mm, vpn)))
+        except Errno:
+            break
+    out: list[int | None] = []
+    for vpn, pfn in enumerate(got, first):
+        head = k.frames.head(pfn)
+        done = False
+        if k.folio_locks.trylock(t, head):
+            if k.frames.flags[head] & ANON and not k.frames.flags[head] & HUGETLB:
+                event = notifier.Event(notifier.EXCLUSIVE, vpn, vpn + 1, owner)
+                yield from notifier.start(k, t, mm, event)
+                done = yield from _convert(k, t, mm, vpn, pfn)
+                for other in range(vpn - (pfn - head), vpn - (pfn - head) + k.frames.pages(head)) if done else ():
+                    if other != vpn:
+                        yield from _convert(k, t, mm, other, head + other - vpn + pfn - head)
+                yield from notifier.end(k, t, mm, event)
+            if not done:
+                k.folio_locks.unlock(t, head)
+        if not done:
+            k.put(pfn, "exclusive")
+        out.append(pfn if done else None)
+    return out
 
 
 def _writable_page(k: Kernel, t: Task, mm: Mm, vpn: int) -> Steps[int]:
@@ -146,7 +192,7 @@ def restored(k: Kernel, vma: Vma, word: int) -> int:
     f = k.frames
     pfn = word >> SHIFT
     dirty = int(f.flags[f.head(pfn)] & DIRTY != 0)
-    writable = int(vma.flags & WRITE != 0 and f.flags[pfn] & EXCLUSIVE != 0 and word & SOFT != 0)
+    writable = int(vma.flags & WRITE != 0 and f.flags[pfn] & EXCLUSIVE != 0 and word & SOFT != 0 and not word & UFFD)
     if "exclusive-restores-write" in k.defects:
         writable = 1
     if "exclusive-drops-mapcount" in k.defects:

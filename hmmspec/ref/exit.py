@@ -88,6 +88,9 @@ def tear_down(k: Kernel, t: Task, mm: Mm) -> Steps[None]:
             k.tables.put(row)
     mm.pmd.clear()
     mm.mmap_lock.release(t)
+    left = sum(owner == mm.id for owner, _ in k.tables.owner.values())
+    if left:
+        k.report("warning", f"{left} page tables of {mm} are left after everything was unmapped")
     if mm.rss_anon or mm.rss_file or mm.rss_swap:
         k.report(
             "warning", f"the RSS of {mm} is {mm.rss_anon}/{mm.rss_file}/{mm.rss_swap} after everything was unmapped"

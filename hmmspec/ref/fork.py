@@ -45,25 +45,20 @@ def fork(k: Kernel, t: Task, parent: Mm, name: str) -> Steps[Mm]:
     yield from parent.mmap_lock.write(t)
     child = k.new_mm(name, parent.memcg)
     yield from child.mmap_lock.write(t)
-    event = notifier.Event(notifier.PROTECTION_PAGE, 0, notifier.EVERYTHING)
-    quiet = "fork-no-notifier" in k.defects
     failed: Errno | None = None
-    if not quiet:
-        yield from notifier.start(k, t, parent, event)
     try:
         for vma in list(parent.vmas):
             if vma.flags & DONTFORK:
                 continue
             new = yield from _copy_vma(k, t, child, vma)
-            if vma.anon is not None or vma.flags & (MIXEDMAP | PFNMAP | UFFD_WP):
-                yield from _copy_tables(k, t, vma, new)
+            # What can be faulted in again is not copied.
+            if vma.anon is not None or vma.flags & (MIXEDMAP | PFNMAP):
+                yield from _copy_area(k, t, vma, new)
     except Errno as error:
         failed = error
     for vma in parent.vmas:
         if vma.cow and vma.anon is not None and "fork-no-flush" not in k.defects:
             flush_range(k, parent, vma.start, vma.end)
-    if not quiet:
-        yield from notifier.end(k, t, parent, event)
     child.mmap_lock.release(t)
     parent.mmap_lock.release(t)
     if failed is not None:
@@ -91,6 +86,19 @@ def _copy_vma(k: Kernel, t: Task, child: Mm, vma: Vma) -> Steps[Vma]:
     if vma.anon is not None:
         anon_prepare(k, new)
     return new
+
+
+def _copy_area(k: Kernel, t: Task, vma: Vma, new: Vma) -> Steps[None]:
+    """The entries of one VMA; where they become read-only, the parent's devices are told first."""
+    event = notifier.Event(notifier.PROTECTION_PAGE, vma.start, vma.end)
+    tells = vma.cow and "fork-no-notifier" not in k.defects
+    if tells:
+        yield from notifier.start(k, t, vma.mm, event)
+    try:
+        yield from _copy_tables(k, t, vma, new)
+    finally:
+        if tells:
+            yield from notifier.end(k, t, vma.mm, event)
 
 
 def _copy_tables(k: Kernel, t: Task, vma: Vma, new: Vma) -> Steps[None]:

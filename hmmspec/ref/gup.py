@@ -50,7 +50,7 @@ def gup(
     while True:
         got: list[int] = []
         try:
-            yield from _collect(k, t, mm, start, count, write, fast, pin, holder, got)
+            yield from _collect(k, t, mm, start, count, write, fast, pin, longterm, holder, got)
         except Errno:
             release(k, got, name, pin)
             raise
@@ -69,17 +69,18 @@ def _collect(
     write: bool,
     fast: bool,
     pin: bool,
+    longterm: bool,
     holder: str,
     got: list[int],
 ) -> Steps[None]:
     """Add the frames to `got`, one by one."""
     if fast:
         while len(got) < count:
-            pfn = _look(k, mm, start + len(got), write, pin)
+            pfn = _look(k, mm, start + len(got), write, pin, longterm)
             yield "fast gup"
             if pfn is None or not _grab(k, pfn, pin, holder):
                 break
-            if _look(k, mm, start + len(got), write, pin) != pfn:  # the entry changed meanwhile: give it back
+            if _look(k, mm, start + len(got), write, pin, longterm) != pfn:  # the entry changed meanwhile: give it back
                 _ungrab(k, pfn, pin, holder)
                 break
             got.append(pfn)
@@ -96,12 +97,12 @@ def _collect(
             assert vma is not None
             if t.signal or k.fails("signal"):
                 raise Errno("EINTR")
-            pfn = yield from _slow(k, t, mm, vpn, write, pin, holder)
+            pfn = yield from _slow(k, t, mm, vpn, write, pin, longterm, holder)
             if pfn is not None:
                 got.append(pfn)
                 tries = 0
                 continue
-            answer = yield from _fault(k, t, mm, vma, vpn, write, pin)
+            answer = yield from _fault(k, t, mm, vma, vpn, write, pin, longterm)
             if answer != "ok":
                 raise Errno("ENOMEM" if answer == "oom" else "EFAULT")
             tries += 1
@@ -116,11 +117,11 @@ def _allowed(vma: Vma | None, write: bool) -> bool:
     return vma is not None and not vma.flags & (PFNMAP | IO) and bool(vma.flags & (WRITE if write else READ))
 
 
-def _look(k: Kernel, mm: Mm, vpn: int, write: bool, pin: bool) -> int | None:
-    """The frame of a present entry that is good enough, or None."""
+def _look(k: Kernel, mm: Mm, vpn: int, write: bool, pin: bool, longterm: bool) -> int | None:
+    """The frame of a present entry that is good enough, or None.  Only long-term pins have no use for the zero page."""
     word = k.tables.read(mm, vpn)
     kind, pfn = word & e.KIND, word >> e.SHIFT
-    if kind == e.ZERO and not write and not pin and not word & e.HIDDEN:
+    if kind == e.ZERO and not write and not longterm and not word & e.HIDDEN:
         return pfn
     if kind != e.PRES:
         return None
@@ -162,27 +163,30 @@ def _ungrab(k: Kernel, pfn: int, pin: bool, holder: str) -> None:
     k.put(pfn, holder)
 
 
-def _slow(k: Kernel, t: Task, mm: Mm, vpn: int, write: bool, pin: bool, holder: str) -> Steps[int | None]:
+def _slow(
+    k: Kernel, t: Task, mm: Mm, vpn: int, write: bool, pin: bool, longterm: bool, holder: str
+) -> Steps[int | None]:
     """Under the page-table lock: the frame, with its reference, or None: a fault is needed."""
     row = k.tables.row(mm, vpn)
     lock = mm.pmd_lock if row is None else k.tables.lock(row)
     yield from lock.acquire(t)
-    pfn = _look(k, mm, vpn, write, pin)
+    pfn = _look(k, mm, vpn, write, pin, longterm)
     if pfn is not None and not _grab(k, pfn, pin, holder):
         pfn = None
     lock.release(t)
     return pfn
 
 
-def _fault(k: Kernel, t: Task, mm: Mm, vma: Vma, vpn: int, write: bool, pin: bool) -> Steps[str]:
+def _fault(k: Kernel, t: Task, mm: Mm, vma: Vma, vpn: int, write: bool, pin: bool, longterm: bool) -> Steps[str]:
     """Bring the page in; for a pin of a page that may be shared, get a copy of its own (unshare)."""
     word = k.tables.read(mm, vpn)
     slot = k.tables.slot(mm, vpn)
-    unshare = pin and not write and not vma.flags & SHARED and word & e.KIND in (e.PRES, e.ZERO)
+    unshared = (e.PRES, e.ZERO) if longterm else (e.PRES,)
+    unshare = pin and not write and not vma.flags & SHARED and word & e.KIND in unshared
     if unshare and slot is not None:
-        answer = yield from write_fault(k, t, Fault(mm, vma, vpn, True, word, slot))
+        answer = yield from write_fault(k, t, Fault(mm, vma, vpn, True, word, slot), unshare=True)
         return answer
-    return (yield from handle_fault(k, t, mm, vpn, write or bool(unshare)))
+    return (yield from handle_fault(k, t, mm, vpn, write or unshare))
 
 
 def _move_away(k: Kernel, t: Task, got: list[int], foreign: list[int], pin: bool, name: str) -> Steps[None]:

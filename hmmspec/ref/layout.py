@@ -5,7 +5,7 @@ from __future__ import annotations
 from hmmspec.ref import entries as e
 from hmmspec.ref.errors import Errno
 from hmmspec.ref.frames import HUGE
-from hmmspec.ref.spaces import HUGETLB, Mm, Vma
+from hmmspec.ref.spaces import HUGETLB, SOFTDIRTY, Mm, Vma
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.tasks import Steps, Task
 from hmmspec.ref.thp import split_pmd
@@ -100,12 +100,13 @@ def join(k: Kernel, mm: Mm, start: int, end: int) -> None:
             finish = vma.end
             unlist(k, vma)
             previous.end = finish
+            previous.flags |= vma.flags & SOFTDIRTY  # what is joined is new as a whole, if a part of it is
         else:
             previous = vma
 
 
 def _alike(one: Vma, other: Vma) -> bool:
-    same = one.flags == other.flags and one.file is other.file and one.driver is other.driver
+    same = not (one.flags ^ other.flags) & ~SOFTDIRTY and one.file is other.file and one.driver is other.driver
     anon = one.anon is other.anon or one.anon is None or other.anon is None
     chain = one.chain == other.chain or one.anon is None or other.anon is None
     return one.end == other.start and same and anon and chain and one.index(one.end) == other.offset

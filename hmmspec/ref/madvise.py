@@ -14,7 +14,7 @@ from hmmspec.ref.errors import Errno
 from hmmspec.ref.frames import ANON, BATCHED, DEVICE, DIRTY, HUGE, LRU, SWAPBACKED, SWAPCACHE
 from hmmspec.ref.layout import carve, covered, join
 from hmmspec.ref.lru import drain_cpu
-from hmmspec.ref.spaces import DONTFORK, HUGEPAGE, HUGETLB, NOHUGEPAGE, SPECIAL, Mm, Vma
+from hmmspec.ref.spaces import DONTFORK, HUGEPAGE, HUGETLB, NOHUGEPAGE, PFNMAP, SPECIAL, Mm, Vma
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.swapping import free_entry, pageout, try_free_cache
 from hmmspec.ref.tasks import Steps, Task
@@ -55,7 +55,7 @@ def madvise(k: Kernel, t: Task, mm: Mm, start: int, count: int, advice: str) -> 
                     raise Errno("EINVAL")
                 yield from _free(k, t, vma, low, high)
             else:
-                if vma.flags & (HUGETLB | SPECIAL):
+                if vma.flags & (HUGETLB | PFNMAP):
                     raise Errno("EINVAL")
                 yield from _pageout(k, t, vma, low, high)
         if not covered(mm, start, end):
@@ -69,8 +69,6 @@ def _mark(k: Kernel, t: Task, mm: Mm, start: int, end: int, flag: int) -> Steps[
     try:
         whole = covered(mm, start, end)
         for vma in (yield from carve(k, t, mm, start, end)):
-            if vma.flags & (HUGETLB | SPECIAL):
-                raise Errno("EINVAL")
             vma.flags = vma.flags & ~(HUGEPAGE | NOHUGEPAGE) | flag
         if not whole:
             raise Errno("ENOMEM")
@@ -94,20 +92,30 @@ def _inherit(k: Kernel, t: Task, mm: Mm, start: int, end: int, child_too: bool) 
 
 
 def _collapse(k: Kernel, t: Task, mm: Mm, start: int, end: int) -> Steps[None]:
-    """Every aligned 2 MiB of the range; the first failure is the answer."""
+    """Every aligned 2 MiB of each area in the range; an area that fails ends it, and gaps are told last."""
     yield from mm.mmap_lock.write(t)
     try:
+        for vma in mm.overlapping(start, end):
+            low, high = max(start, vma.start), min(end, vma.end)
+            first, last = -(-low // HUGE), high // HUGE
+            failed = "" if _may_be_huge(vma) and first <= last else "EINVAL"
+            for pmd in range(first, last) if not failed else ():
+                failed = (yield from collapse(k, t, mm, pmd)) or failed
+            if failed:
+                raise Errno(failed)
         if not covered(mm, start, end):
             raise Errno("ENOMEM")
-        first, last = -(-start // HUGE), end // HUGE
-        failed = ""
-        for pmd in range(first, last):
-            answer = yield from collapse(k, t, mm, pmd)
-            failed = failed or answer
-        if failed or first >= last:
-            raise Errno(failed or "EINVAL")
     finally:
         mm.mmap_lock.release(t)
+
+
+def _may_be_huge(vma: Vma) -> bool:
+    """Whether an area can hold huge pages at all: large enough, nobody against it, and private memory was used."""
+    if vma.flags & (HUGETLB | SPECIAL | NOHUGEPAGE) or vma.end // HUGE * HUGE - HUGE < vma.start:
+        return False
+    if not vma.anonymous:
+        return (vma.start - vma.offset) % HUGE == 0
+    return vma.anon is not None
 
 
 def _dontneed(k: Kernel, t: Task, vma: Vma, start: int, end: int) -> Steps[None]:

@@ -15,7 +15,7 @@ from hmmspec.ref.fault import make_table
 from hmmspec.ref.frames import HUGE
 from hmmspec.ref.layout import carve, enlist, join
 from hmmspec.ref.mmap import LIMIT, _unmap
-from hmmspec.ref.spaces import HUGETLB, SHARED, AnonVma, File, Mm, Vma
+from hmmspec.ref.spaces import HUGETLB, PFNMAP, AnonVma, File, Mm, Vma
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.tasks import Steps, Task
 from hmmspec.ref.thp import split_pmd
@@ -28,16 +28,27 @@ def mremap(k: Kernel, t: Task, mm: Mm, start: int, count: int, to: int, dontunma
 
     `dontunmap`: the old VMA stays, empty.  Raises EINVAL (the ranges overlap), EFAULT (not one VMA), ENOMEM.
     """
-    if count <= 0 or min(start, to) < 0 or max(start, to) + count > LIMIT or abs(start - to) < count:
+    if count <= 0 or min(start, to) < 0 or max(start, to) + count > LIMIT:
+        raise Errno("EINVAL")
+    early = "mremap_unmaps_first" in k.profile
+    if abs(start - to) < count and not early:
         raise Errno("EINVAL")
     yield from mm.mmap_lock.write(t)
     try:
         vma = mm.find(start)
+        if early:
+            if vma is None:
+                raise Errno("EFAULT")
+            if abs(start - to) < count:
+                raise Errno("EINVAL")
+            yield from _unmap(k, t, mm, to, to + count)
+            vma = mm.find(start)  # another one, if the place to move to was a part of it
         if vma is None or vma.end < start + count:
             raise Errno("EFAULT")
-        if vma.flags & HUGETLB or (dontunmap and (vma.driver is not None or vma.flags & SHARED)):
+        if vma.flags & HUGETLB or (dontunmap and vma.flags & PFNMAP):
             raise Errno("EINVAL")
-        yield from _unmap(k, t, mm, to, to + count)
+        if not early:
+            yield from _unmap(k, t, mm, to, to + count)
         (vma,) = yield from carve(k, t, mm, start, start + count)
         new = Vma(mm, to, to + count, vma.flags, vma.offset, vma.file, vma.anon, list(vma.chain), vma.driver)
         enlist(new)

@@ -14,11 +14,12 @@ from typing import Final
 
 from hmmspec.ref import entries as e
 from hmmspec.ref import notifier
+from hmmspec.ref.counts import may_be_pinned
 from hmmspec.ref.errors import Errno
 from hmmspec.ref.fault import make_table
 from hmmspec.ref.frames import ANON, EXCLUSIVE, HUGE
-from hmmspec.ref.layout import carve, covered, join
-from hmmspec.ref.spaces import HUGETLB, MAY_WRITE, READ, SHARED, SOFTDIRTY, UFFD_WP, WRITE, Mm, Vma
+from hmmspec.ref.layout import carve, join
+from hmmspec.ref.spaces import HUGETLB, MAY_WRITE, READ, SHARED, SOFTDIRTY, SPECIAL, UFFD_WP, WRITE, Mm, Vma
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.tasks import Steps, Task
 from hmmspec.ref.thp import split_pmd
@@ -154,13 +155,15 @@ def _change_table(k: Kernel, t: Task, vma: Vma, start: int, end: int, rule: Rule
 
 
 def userfault_register(k: Kernel, t: Task, mm: Mm, start: int, count: int, flag: int, on: bool = True) -> Steps[None]:
-    """Arm userfaultfd for a range: `flag` UFFD_MISSING or UFFD_WP.  Raises EINVAL for gaps.
+    """Arm userfaultfd for a range: `flag` UFFD_MISSING or UFFD_WP.  Raises EINVAL where nothing is mapped, or by
+    a driver.
 
     When write protection is disarmed, entries lose theirs, and markers go.
     """
     yield from mm.mmap_lock.write(t)
     try:
-        if count <= 0 or not covered(mm, start, start + count):
+        vmas = mm.overlapping(start, start + count)
+        if count <= 0 or not vmas or any(v.flags & SPECIAL for v in vmas):
             raise Errno("EINVAL")
         for vma in (yield from carve(k, t, mm, start, start + count)):
             if not on and flag == UFFD_WP:
@@ -173,13 +176,18 @@ def userfault_register(k: Kernel, t: Task, mm: Mm, start: int, count: int, flag:
 
 def userfault_protect(k: Kernel, t: Task, mm: Mm, start: int, count: int, on: bool) -> Steps[None]:
     """Write-protect a range for userfaultfd, or take the protection away (UFFDIO_WRITEPROTECT, with holes protected by
-    markers).  Raises EINVAL where the range is not armed, ENOMEM."""
+    markers), area by area; holes between areas are passed over.  Raises ENOENT at an area that is not armed, or where
+    there is none; EINVAL in the middle of a hugetlb page; ENOMEM."""
     yield from mm.mmap_lock.read(t)
     try:
         vmas = mm.overlapping(start, start + count)
-        if count <= 0 or not covered(mm, start, start + count) or not all(v.flags & UFFD_WP for v in vmas):
-            raise Errno("EINVAL")
+        if not vmas:
+            raise Errno("ENOENT")
         for vma in vmas:
+            if not vma.flags & UFFD_WP:
+                raise Errno("ENOENT")
+            if vma.flags & HUGETLB and (start % 512 or count % 512):
+                raise Errno("EINVAL")
             low, high = max(start, vma.start), min(start + count, vma.end)
             event = notifier.Event(notifier.PROTECTION_VMA, low, high)
             yield from notifier.start(k, t, mm, event)
@@ -194,10 +202,8 @@ def userfault_protect(k: Kernel, t: Task, mm: Mm, start: int, count: int, on: bo
 
 
 def _protected(_k: Kernel, _vma: Vma, word: int) -> int:
-    """uffd-wp on: a present entry is not writable then; a device-exclusive entry cannot carry it."""
+    """uffd-wp on: a present entry is not writable then; a device-exclusive entry will not be when it is restored."""
     kind = word & e.KIND
-    if kind == e.DEVEXCL:
-        return word
     if kind in PRESENT:
         return word & ~e.WRITE | e.UFFD
     return word | e.UFFD
@@ -242,7 +248,10 @@ def clear_soft_dirty(k: Kernel, t: Task, mm: Mm) -> Steps[None]:
         mm.mmap_lock.release(t)
 
 
-def _soft_clean(_k: Kernel, _vma: Vma, word: int) -> int:
-    """Only present and swap-type entries have the bit; a present one has to fault on the next write."""
+def _soft_clean(k: Kernel, vma: Vma, word: int) -> int:
+    """Only present and swap-type entries have the bit; a present one has to fault on the next write, and so one that
+    may be pinned stays as it is: somebody may write to it at any time."""
     kind = word & e.KIND
+    if kind == e.PRES and word & e.WRITE and vma.cow and may_be_pinned(k, word >> e.SHIFT):
+        return word
     return word & ~(e.SOFT | e.WRITE) if kind in PRESENT else word & ~e.SOFT

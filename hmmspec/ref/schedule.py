@@ -7,10 +7,11 @@ wait, that is a deadlock, and the report says who waits for what and who holds i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from hmmspec.ref.tasks import Point, Steps, Task, Waitable
 
@@ -64,22 +65,30 @@ class Stuck(Exception):
         self.lines = lines
 
 
-def run_through(steps: Steps[T], after: Callable[[], None] | None = None) -> T:
+def run_through(steps: Steps[T], after: Callable[[], None] | None = None, limit: int = 1 << 60) -> T:
     """Drive one operation to its end with nobody else running; `after` is called at every yield.
 
-    Raises Stuck where it would have to wait: nobody could wake it.
+    Raises Stuck where it would have to wait, since nobody could wake it, and where it yields `limit` times.
     """
     try:
-        while True:
+        for _ in range(limit):
             point = next(steps)
             if point.__class__ is not str:
-                steps.close()
+                abandon(steps)
                 raise Stuck(f"nobody can wake who waits for {point}", [_told(point)])
             if after is not None:
                 after()
     except StopIteration as end:
         value: T = end.value
         return value
+    abandon(steps)
+    raise Stuck(f"no end after {limit} steps", [])
+
+
+def abandon(steps: Steps[Any]) -> None:
+    """Give up an operation that cannot end.  What it wants to do at its end, it may not do any more."""
+    with suppress(Exception):
+        steps.close()
 
 
 @dataclass(eq=False)
@@ -88,6 +97,7 @@ class Job:
 
     task: Task
     steps: Steps[Any]
+    number: int = 0  # in the order in which they were spawned
     done: bool = False
     result: Any = None
     error: BaseException | None = None
@@ -95,12 +105,22 @@ class Job:
     on_end: list[Waitable] = field(default_factory=list)
 
 
+class Order(Protocol):
+    """Who runs next (orders.py).  `next` chooses among those that can run, `last` being who ran last, if it still can;
+    `passed` hears of each point that a task comes to."""
+
+    def next(self, ready: Sequence[Job], last: Job | None) -> Job: ...
+
+    def passed(self, job: Job, point: str) -> None: ...
+
+
 class Scheduler:
     """Interleaves tasks at their points, by a seed.
 
     `preempt` False: a worker of a CPU runs only while no other task can run on that CPU (a kernel without preemption,
     where a task that spins keeps workers from running; b570f37a2ce4).  `stay` is the chance that the task that ran
-    last goes on: 0 is the wildest interleaving.  `after` is called after every step (checks).
+    last goes on: 0 is the wildest interleaving.  `order` decides instead, where it is given (and all may preempt).
+    `after` is called after every step (checks).
     """
 
     def __init__(
@@ -109,17 +129,21 @@ class Scheduler:
         *,
         stay: float = 0.0,
         preempt: bool = True,
+        order: Order | None = None,
         after: Callable[[], None] | None = None,
         observe: Callable[[Task, str], None] | None = None,
     ) -> None:
         self._random = Random(seed)
         self.stay, self.preempt, self.after, self.observe = stay, preempt, after, observe
+        self.order = order
+        self._spawned = 0
         self.jobs: dict[int, Job] = {}
         self.ready: list[Job] = []
         self.yields = 0
 
     def spawn(self, task: Task, steps: Steps[Any], worker: bool = False) -> Job:
-        job = Job(task, steps, worker=worker)
+        job = Job(task, steps, self._spawned, worker=worker)
+        self._spawned += 1
         self.jobs[task.id] = job
         task.wake = self._wake
         self.ready.append(job)
@@ -131,7 +155,7 @@ class Scheduler:
 
     def run(self, limit: int | None = None) -> bool:
         """Until all are done (True), or `limit` yields later (False).  Raises Stuck on a deadlock."""
-        random, ready, after, observe = self._random.random, self.ready, self.after, self.observe
+        random, ready, after, observe, order = self._random.random, self.ready, self.after, self.observe, self.order
         stop = None if limit is None else self.yields + limit
         last: Job | None = None
         while ready:
@@ -139,6 +163,8 @@ class Scheduler:
                 return False
             if not self.preempt:
                 job = self._without_preemption()
+            elif order is not None:
+                job = order.next(ready, last) if len(ready) > 1 else ready[0]
             elif last is not None and self.stay and random() < self.stay:
                 job = last
             else:
@@ -157,8 +183,11 @@ class Scheduler:
                 if point.__class__ is not str:
                     self._sleep(job, point)
                     last = None
-                elif observe is not None:
-                    observe(job.task, point)
+                else:
+                    if order is not None:
+                        order.passed(job, point)
+                    if observe is not None:
+                        observe(job.task, point)
             if after is not None:
                 after()
         waiting = [job for job in self.jobs.values() if not job.done]
@@ -185,6 +214,12 @@ class Scheduler:
             waitable.wake_all()
         if job.worker:
             del self.jobs[job.task.id]
+
+    def abandon(self) -> None:
+        """Give up all that has not ended."""
+        for job in self.jobs.values():
+            if not job.done:
+                abandon(job.steps)
 
     def outcomes(self) -> list[Any]:
         """The results of all jobs in the order in which they were spawned; raises the first error among them."""

@@ -19,6 +19,7 @@ import numpy as np
 
 from hmmspec.ref.cost.timeline import FREE, TimeLine
 from hmmspec.ref.defects import DEFECTS
+from hmmspec.ref.entries import SHIFT
 from hmmspec.ref.frames import (
     ANON,
     BATCHED,
@@ -56,7 +57,7 @@ class Config:
     page_tables: int = 4096
     data: bool = True
     huge_zero: bool = True
-    hugetlb_pages: int = 4  # huge pages that MAP_HUGETLB may have in all
+    hugetlb_pages: int = 16  # huge pages that MAP_HUGETLB may have in all
 
 
 @dataclass(frozen=True)
@@ -297,6 +298,7 @@ class Kernel:
             self.report("warning", f"frame {head} is freed while mapped, locked, batched or in the swap cache")
         if self.checks:
             self.ledger.pop(head, None)
+            self._reached(head, pages)
         if not (flags & DEVICE and "free-keeps-charge" in self.defects):
             self.uncharge(head)
         if flags & DEVICE:
@@ -314,6 +316,17 @@ class Kernel:
             self.pool.put_block(head)
         else:
             self.pool.put(head)
+
+    def _reached(self, head: int, pages: int) -> None:
+        """I4: a page is given back only after the last CPU has forgotten it."""
+        for cpu in self.cpus:
+            for number, cached in cpu.tlb.items():
+                for vpn, word in cached.items():
+                    if head <= word >> SHIFT < head + pages:
+                        self.report(
+                            "I4", f"frame {head} is freed while CPU {cpu.number} has it for page {vpn} of mm {number}"
+                        )
+                        return
 
     # -- memcg --------------------------------------------------------------------------------------------------------
 

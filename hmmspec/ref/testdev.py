@@ -20,7 +20,7 @@ from hmmspec.ref import selection as sel
 from hmmspec.ref.commit import finalize, pages
 from hmmspec.ref.device import PIECE, ROUNDS, Binding, Device, fault_in, open_device, remap, walk
 from hmmspec.ref.devmem import CHUNK, install_memory
-from hmmspec.ref.driver import TestDriver, bring_back, moved_words, send
+from hmmspec.ref.driver import TestDriver, bring_back, moved_words, send, spread
 from hmmspec.ref.errors import Errno
 from hmmspec.ref.exit import mmget, mmput
 from hmmspec.ref.frames import (
@@ -260,7 +260,12 @@ def send_piece(k: Kernel, t: Task, b: Binding, vma: Vma, start: int, end: int) -
     args = _args(k, b, vma, start, end, sel.SELECT_SYSTEM)
     yield from setup(k, t, args)
     before = yield from send(k, t, b, args)
-    yield from pages(k, t, args)
+    holes = args.start + np.flatnonzero(spread(args, (args.src & sel.MIGRATE != 0) & (args.src & sel.VALID == 0)))
+    b.holes.append(holes)
+    try:
+        yield from pages(k, t, args)
+    finally:
+        b.holes = [other for other in b.holes if other is not holes]
     words = moved_words(args, vma.flags)
     yield from finalize(k, t, args)
     return np.where(words != 0, words, before)
@@ -377,6 +382,9 @@ def snapshot_bytes(k: Kernel, b: Binding, words: Words) -> Words:
 # -- exclusive access, memory, flags ---------------------------------------------------------------------------------
 
 
+EXCLUSIVE_PIECE = 64  # pages at a time, in kernels that make ranges exclusive
+
+
 def make_exclusive(k: Kernel, t: Task, b: Binding, page: int, count: int) -> Steps[Outcome]:
     """EXCLUSIVE: make pages device-exclusive and read them back.  Raises what `make_exclusive` does, and ENOENT."""
     return (yield from _used(k, t, b, _exclusive(k, t, b, page, count)))
@@ -387,11 +395,38 @@ def _exclusive(k: Kernel, t: Task, b: Binding, page: int, count: int) -> Steps[O
     if not mmget(b.mm):
         raise Errno("EINVAL")
     try:
-        for vpn in range(page, page + count):
-            yield from _exclusive_page(k, t, b, vpn)
+        if "exclusive_by_range" in k.profile:
+            yield from _exclusive_range(k, t, b, page, count)
+        else:
+            for vpn in range(page, page + count):
+                yield from _exclusive_page(k, t, b, vpn)
     finally:
         yield from mmput(k, t, b.mm)
     return (yield from _read_back(k, t, b, page, count))
+
+
+def _exclusive_range(k: Kernel, t: Task, b: Binding, page: int, count: int) -> Steps[None]:
+    """As kernels before 6.15: a piece is mapped by the device if all its pages could be got; whatever is wrong with any
+    of them, and however many were made exclusive, is EBUSY.  No sequence number is looked at."""
+    yield from b.mm.mmap_lock.read(t)
+    try:
+        for first in range(page, page + count, EXCLUSIVE_PIECE):
+            size = min(EXCLUSIVE_PIECE, page + count - first)
+            got = yield from exclusive.make_range_exclusive(k, t, b.mm, first, size, b.device.memory.id)
+            pfns = [(vpn, pfn) for vpn, pfn in enumerate(got, first) if pfn is not None]
+            if len(got) == size:
+                yield from b.mutex.acquire(t)
+                for vpn, pfn in pfns:
+                    b.table.set(vpn, pfn, ATOMIC)
+                b.epoch += 1
+                b.mutex.release(t)
+            for _, pfn in pfns:
+                k.folio_locks.unlock(t, k.frames.head(pfn))
+                k.put(pfn, "exclusive")
+            if len(pfns) < size:
+                raise Errno("EBUSY")
+    finally:
+        b.mm.mmap_lock.release(t)
 
 
 def _exclusive_page(k: Kernel, t: Task, b: Binding, vpn: int) -> Steps[None]:

@@ -158,9 +158,14 @@ class RuleCompiler:
         compiler.define(f"{self.name}_body", scope, (), lines)
 
 
-def compile_at(unit: Unit, rule: Rule) -> str:
-    """A function `rule_N_at(s, args.., out, bad)`: what `rule_N` does, for these arguments alone."""
+def compile_at(unit: Unit, rule: Rule, written: bool = True) -> str:
+    """A function `rule_N_at(s, args.., out, bad)`: what `rule_N` does, for these arguments alone.
+
+    written: whether `rule_N` is in the unit, with what it calls.
+    """
     compiler = RuleCompiler(unit, rule)
+    if not written and compiler.kind != "plain":
+        compiler.body_function()
     scope, args = Scope(), list[Code]()
     for p in rule.params:
         scope, name = scope.declare(p.name)

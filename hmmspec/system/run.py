@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 
 from hmmspec.diagnostics import InternalError, Limit
 from hmmspec.system.analyse import guards
@@ -54,9 +55,12 @@ class LockAttempt:
 
 
 class Interpreter:
-    """Runs one System.  Raises Limit where the state would be too large."""
+    """Runs one System.  lazy: rules are compiled when they are first wanted.
 
-    def __init__(self, system: System) -> None:
+    Raises Limit where the state would be too large.
+    """
+
+    def __init__(self, system: System, *, lazy: bool = False) -> None:
         if sys.getrecursionlimit() < RECURSION:
             sys.setrecursionlimit(RECURSION)
         self.system = system
@@ -67,13 +71,13 @@ class Interpreter:
         self._probes: dict[int, Callable[..., object] | None] = {}
         self._at: dict[int, Callable[..., object]] = {}
         self._locks = {lock.name: lock for lock in system.locks}
-        for rule in system.rules:
-            RuleCompiler(self._unit, rule).compile()
-        self._rules = [(r.number, self._unit.get(f"rule_{r.number}")) for r in system.rules]
         self._rule = {r.number: r for r in system.rules}
-        self._steps = [f for _, f in self._rules]
-        self._by_number = dict(self._rules)
+        self._written: set[int] = set()
         self._assumes = [self._function(a.body, "s") for a in system.assumes]
+        if not lazy:
+            for rule in system.rules:
+                self._write(rule)
+            self._unit.flush()
         self._start: list[object] | None = None
         self.initial_fault: Fault | None = None
         """The fault of an initial value, if one errs: then there are no initial states."""
@@ -114,6 +118,23 @@ class Interpreter:
     def _assumed(self, s: State) -> bool:
         return all(a(s) for a in self._assumes)
 
+    @cached_property
+    def _steps(self) -> list[Callable[..., object]]:
+        """All rules."""
+        for rule in self.system.rules:
+            self._write(rule)
+        return [self._step_of(r.number) for r in self.system.rules]
+
+    def _step_of(self, number: int) -> Callable[..., object]:
+        self._write(self._rule[number])
+        return self._unit.get(f"rule_{number}")
+
+    def _write(self, rule: Rule) -> None:
+        """Add the rule to the module, if it is not there."""
+        if rule.number not in self._written:
+            self._written.add(rule.number)
+            RuleCompiler(self._unit, rule).compile()
+
     def _raw(self, s: State) -> tuple[list[Step], list[Failure]]:
         out: list[Step] = []
         bad: list[Failure] = []
@@ -141,10 +162,10 @@ class Interpreter:
         out: list[Step] = []
         bad: list[Failure] = []
         if args is None:
-            self._by_number[rule](s, out, bad)
+            self._step_of(rule)(s, out, bad)
         else:
             if rule not in self._at:
-                self._at[rule] = self._unit.get(compile_at(self._unit, self._rule[rule]))
+                self._at[rule] = self._unit.get(compile_at(self._unit, self._rule[rule], rule in self._written))
             self._at[rule](s, *args, out, bad)
         return (out, bad) if not self._assumes else self._within_assumes(out, bad)
 
@@ -172,7 +193,7 @@ class Interpreter:
         """The arguments for which the rule has an outcome or a fault, before assumes are applied."""
         out: list[Step] = []
         bad: list[Failure] = []
-        self._by_number[rule](s, out, bad)
+        self._step_of(rule)(s, out, bad)
         return list(dict.fromkeys([a for _, a, _ in out] + [a for _, a, _ in bad]))
 
     def dropped_by_assume(self, s: State) -> bool:

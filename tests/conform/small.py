@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hmmspec.conform.follow.engines import Kind
 from hmmspec.conform.follow.follower import Follower
 from hmmspec.conform.follow.load import load_for
 from hmmspec.conform.follow.log import read_log
@@ -45,8 +46,14 @@ def files(folder: Path, spec: str, binding: str, name: str = "register") -> str:
     return str(path)
 
 
-def follower(folder: Path, spec: str = REGISTER, binding: str = REGISTER_BINDING, limit: int = 10_000) -> Follower:
-    return Follower(load_for(files(folder, spec, binding)), limit)
+def follower(
+    folder: Path,
+    spec: str = REGISTER,
+    binding: str = REGISTER_BINDING,
+    limit: int = 10_000,
+    engine: Kind = "auto",
+) -> Follower:
+    return Follower(load_for(files(folder, spec, binding)), limit, engine)
 
 
 class Writer:

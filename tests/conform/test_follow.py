@@ -1,4 +1,5 @@
-"""The follower on small specs: sequential runs judged exactly, races, members, groups, limits, coverage."""
+"""The follower on small specs: sequential runs judged exactly, races, members, groups, limits, coverage; each with the
+interpreter's sets and with those in C."""
 
 from __future__ import annotations
 
@@ -6,9 +7,26 @@ from pathlib import Path
 
 import pytest
 
+from hmmspec.conform.follow import engines
 from hmmspec.conform.follow.follower import Follower
+from hmmspec.conform.follow.packed import PackedSets
+from hmmspec.conform.follow.sets import Sets
 from hmmspec.diagnostics import SpecError
 from tests.conform.small import REGISTER, REGISTER_BINDING, Writer, files, followed, follower, messages
+
+
+@pytest.fixture(autouse=True, params=["python", "native"])
+def _engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every follower of these tests has this engine."""
+    if request.param == "native":
+        request.getfixturevalue("cache")
+
+    class Only(engines.Engine):
+        def __init__(self, bound: object, limit: int, _: str) -> None:
+            super().__init__(bound, limit, request.param)  # type: ignore[arg-type]
+            assert isinstance(self.states, PackedSets) is (request.param == "native"), self.remark
+
+    monkeypatch.setattr("hmmspec.conform.follow.follower.Engine", Only)
 
 
 def test_a_run_that_fits_is_explained(tmp_path: Path) -> None:
@@ -347,6 +365,7 @@ def test_what_was_worked_out_is_kept_between_runs(tmp_path: Path) -> None:
         log.run("write", value=value)
         log.run("read", {"value": value})
     assert followed(f, log, tmp_path) == []
+    assert isinstance(f.sets, (Sets, PackedSets))
     nodes = len(f.sets._nodes)
     assert followed(f, log, tmp_path) == []
     assert len(f.sets._nodes) == nodes < 20

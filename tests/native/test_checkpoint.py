@@ -1,110 +1,47 @@
-"""Checkpoints: a search that ended early goes on to the same report, whatever ended it; what is damaged, of something
-else or dishonest is refused."""
+"""Checkpoints: a search that ended early goes on to the same report, whatever ended it."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
 import signal
-import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hmmspec.checker.native import saving, search
-from hmmspec.checker.native.checkpoint import Foreign, Header, Unusable, read
-from hmmspec.checker.native.engine import check_auto, check_native, resume_native
+from hmmspec.checker.native import search
+from hmmspec.checker.native.engine import check_auto, check_native
 from hmmspec.checker.native.saving import forget
-from hmmspec.checker.options import CheckOptions, Checkpoints
-from hmmspec.checker.verdict import InstanceReport, Progress
+from hmmspec.checker.options import Checkpoints
+from hmmspec.checker.verdict import Progress
 from hmmspec.cli.main import main
 from hmmspec.cli.specs import load_one
-from hmmspec.diagnostics import InternalError, Limit
-from hmmspec.system.identity import difference, parts, text_digest
-from hmmspec.system.layout import layout
-from hmmspec.system.system import System
+from hmmspec.diagnostics import Limit
 from tests.checker.helpers import system_of
-
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = ROOT / "benchmarks/pages.hmm"
-OPTIONS = CheckOptions(threads=2, memory=1 << 30)
-PREFIX = struct.Struct("<8sIIQ")
-
-# Several words, a union and a queue of records, locks taken in both orders, an assume, errors of steps.
-RICH = """
-type Page = 0..2;
-type Ask = record { page: Page; tries: 0..2; };
-type Wide = 0..69;
-var box: queue[2] of Ask = [];
-var last: Ask? = null;
-var seen: set of Wide = {};
-var hits[Page]: 0..2 = 0;
-lock a;
-lock b;
-thread one { begin: acquire a; more: acquire b; leave: release b; gone: release a; }
-thread two { begin: acquire b; more: acquire a; leave: release a; gone: release b; }
-transition ask(p: Page) when size(box) < 2 { push(box, Ask(page = p, tries = 1)); }
-transition serve when box != [] { last := head(box); hits[head(box).page] += 1; pop(box); }
-transition note(n: Wide) when n == 69 - hits[0] { seen += {n}; }
-assume few: hits[0] + hits[1] + hits[2] <= 3;
-"""
-# Symmetric, in one word; findings of states and of whole runs, with several traces.
-GRID = """
-type Row = symmetric[4];
-var at[Row]: 0..4 = 0;
-var first: Row? = null;
-transition up(r: Row) when at[r] < 4 { at[r] += 1; }
-transition down(r: Row) when at[r] > 0 { at[r] -= 1; }
-transition mark(r: Row) when first == null && at[r] == 3 { first := r; }
-invariant early: forall r: Row, q: Row { r != q => at[r] + at[q] < 5 };
-invariant late: exists r: Row { at[r] < 4 };
-invariant implied: forall r: Row { at[r] == 4 => first != null || first == null };
-step small: forall r: Row { at'[r] <= at[r] + 1 };
-reachable top: forall r: Row { at[r] == 3 };
-recoverable home: forall r: Row { at[r] == 0 };
-"""
+from tests.native.checkpointed import (
+    GRID,
+    OPTIONS,
+    PAGES,
+    RICH,
+    ROOT,
+    SMALL,
+    header_in,
+    pages,
+    resumed,
+    stopped,
+    untimed,
+)
 
 
 @pytest.fixture(autouse=True)
 def _compiled(cache: Path) -> None:
     assert cache.is_dir()
-
-
-def pages(pages: int, frames: int) -> System:
-    return load_one(str(PAGES), [], {"PAGES": str(pages), "FRAMES": str(frames)}).systems[0]
-
-
-def untimed(report: InstanceReport) -> InstanceReport:
-    return replace(report, explore_seconds=0.0, wall_seconds=0.0)
-
-
-def resumed(file: Path, system: System, options: CheckOptions, **more: object) -> InstanceReport:
-    with closing(read(file)) as saved:
-        plan = Checkpoints(file.parent, file=file)
-        return resume_native(system, replace(options, checkpoints=plan, **more), saved)  # type: ignore[arg-type]
-
-
-def header_in(file: Path) -> Header:
-    with closing(read(file)) as saved:
-        return saved.header
-
-
-def stopped(tmp_path: Path, system: System, options: CheckOptions = OPTIONS, states: int = 60) -> Path:
-    """The checkpoint of a search that ended at a limit of states."""
-    report = check_native(system, replace(options, states=states, checkpoints=Checkpoints(tmp_path)))
-    file = tmp_path / f"{system.name}-{system.instance}.ckpt"
-    assert report.limit == f"limit of {states} states"
-    assert report.remark.endswith(f"to go on: hmmspec resume {file}")
-    assert sorted(tmp_path.iterdir()) == [file]
-    return file
 
 
 # ---------------------------------------------------------------- going on
@@ -373,247 +310,6 @@ def test_files_of_dead_processes_go(tmp_path: Path) -> None:
         (tmp_path / f".test-default.ckpt.part-{process}").write_text("half")
     check_native(system_of(GRID), replace(OPTIONS, checkpoints=Checkpoints(tmp_path)))
     assert {p.name for p in tmp_path.iterdir()} == {f".test-default.ckpt.part-{os.getppid()}", "test-default.ckpt"}
-
-
-# ---------------------------------------------------------------- damaged files
-
-
-@pytest.fixture(scope="session")
-def written(tmp_path_factory: pytest.TempPathFactory, _folder: Path) -> bytes:
-    """The bytes of a checkpoint of RICH."""
-    with pytest.MonkeyPatch.context() as m:
-        m.setenv("XDG_CACHE_HOME", str(_folder))
-        m.setenv("HMMSPEC_CFLAGS", "-O0")
-        return stopped(tmp_path_factory.mktemp("written"), system_of(RICH), OPTIONS, 3000).read_bytes()
-
-
-def refusal(tmp_path: Path, data: bytes) -> str:
-    file = tmp_path / "test.ckpt"
-    file.write_bytes(data)
-    with pytest.raises(Unusable) as refused:
-        resumed(file, system_of(RICH), OPTIONS)
-    return str(refused.value)
-
-
-def test_cut_short(tmp_path: Path, written: bytes) -> None:
-    assert refusal(tmp_path, b"") == "it is not a checkpoint"
-    assert refusal(tmp_path, written[:12]) == "it is cut short"
-    for n in (24, 300, len(written) // 2, len(written) - 1):
-        assert refusal(tmp_path, written[:n]) == f"it is cut short: {n} of {len(written)} bytes are there"
-    assert refusal(tmp_path, written + b"more") == "its length is not what it says"
-
-
-def test_one_byte_of_it_is_another(tmp_path: Path, written: bytes) -> None:
-    places = {*range(24), 40, len(written) - 1, *random.Random(1).sample(range(24, len(written)), 40)}
-    reasons = set()
-    for place in places:
-        reasons.add(
-            refusal(tmp_path, written[:place] + bytes([written[place] ^ 4]) + written[place + 1 :]).split(":")[0]
-        )
-    assert reasons >= {"it is damaged", "it is not a checkpoint", "it is cut short"}
-
-
-def test_another_format(tmp_path: Path, written: bytes) -> None:
-    assert refusal(tmp_path, b"PK\3\4" + written) == "it is not a checkpoint"
-    data = bytearray(written)
-    struct.pack_into("<I", data, 8, 7)
-    assert refusal(tmp_path, bytes(data)) == "its format is version 7, and this hmmspec reads version 1"
-
-
-def test_no_file(tmp_path: Path) -> None:
-    for path, reason in (
-        (tmp_path / "none", "No such file"),
-        (tmp_path, "directory"),
-        (Path("/dev/null"), "not a file"),
-    ):
-        with pytest.raises(Unusable, match=reason):
-            read(path)
-
-
-# ---------------------------------------------------------------- dishonest files: their checksum is right
-
-
-def parts_of(data: bytes) -> tuple[dict[str, object], list[int], bytes]:
-    """Header, control block, states."""
-    _, _, length, _ = PREFIX.unpack(data[: PREFIX.size])
-    header = json.loads(data[PREFIX.size : PREFIX.size + length])
-    at = PREFIX.size + length
-    end = at + 8 * header["control"]
-    return header, list(struct.unpack(f"<{header['control']}Q", data[at:end])), data[end:-32]
-
-
-def signed(header: dict[str, object], control: list[int], states: bytes) -> bytes:
-    text = json.dumps(header).encode()
-    body = struct.pack(f"<{len(control)}Q", *control) + states
-    whole = PREFIX.pack(b"hmmckpt\n", 1, len(text), PREFIX.size + len(text) + len(body) + 32) + text + body
-    return whole + hashlib.blake2b(whole, digest_size=32).digest()
-
-
-def test_a_rewritten_one_is_read(tmp_path: Path, written: bytes) -> None:
-    (tmp_path / "test.ckpt").write_bytes(signed(*parts_of(written)))
-    assert resumed(tmp_path / "test.ckpt", system_of(RICH), OPTIONS).states == 27170
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "reason"),
-    [
-        ("states", 2**31, "its parts are not as long as it says"),
-        ("states", -1, "'states' in its header is unfit"),
-        ("states", True, "'states' in its header is unfit"),
-        ("states", 10**400, "'states' in its header is unfit"),
-        ("control", 0, "its parts are not as long as it says"),
-        ("words", 0, "'words' in its header is unfit"),
-        ("words", 1.0, "'words' in its header is unfit"),
-        ("max_traces", 0, "'max_traces' in its header is unfit"),
-        ("seconds", float("nan"), "'seconds' in its header is unfit"),
-        ("seconds", "long", "'seconds' in its header is unfit"),
-        ("every", 0, "'every' in its header is unfit"),
-        ("path", "a\0b", "'path' in its header is unfit"),
-        ("overrides", {"PAGES": 3}, "'overrides' in its header is unfit"),
-        ("hash_bits", 3, "'hash_bits' in its header is unfit"),
-        ("extra", 3, "its header has other fields than a checkpoint has"),
-    ],
-)
-def test_headers(tmp_path: Path, written: bytes, field: str, value: object, reason: str) -> None:
-    header, control, states = parts_of(written)
-    assert refusal(tmp_path, signed(header | {field: value}, control, states)) == reason
-
-
-def test_a_header_that_is_none(tmp_path: Path, written: bytes) -> None:
-    header, control, states = parts_of(written)
-    del header["instance"]
-    assert refusal(tmp_path, signed(header, control, states)) == "its header has other fields than a checkpoint has"
-    good = signed(*parts_of(written))
-    for text in (b"[" * 100_000, b"{}", b"[]", b"\xff", b"1"):
-        length = PREFIX.unpack(good[:24])[2]
-        body = good[24 + length : -32]
-        whole = PREFIX.pack(b"hmmckpt\n", 1, len(text), 24 + len(text) + len(body) + 32) + text + body
-        told = refusal(tmp_path, whole + hashlib.blake2b(whole, digest_size=32).digest())
-        assert told in {"its header is not JSON", "its header has other fields than a checkpoint has"}
-
-
-def test_control_blocks(tmp_path: Path, written: bytes) -> None:
-    """Each number of it may be anything: refused, or of no harm."""
-    header, control, states = parts_of(written)
-    luck, file = random.Random(3), tmp_path / "test.ckpt"
-    reasons: list[str] = []
-    system, options = system_of(RICH), replace(OPTIONS, threads=1, states=header["states"])
-    for place in range(len(control)):
-        value = luck.choice([0, 1, control[place] + 1, 2**32 - 1, 2**63, 2**64 - 1])
-        file.write_bytes(signed(header, [*control[:place], value, *control[place + 1 :]], states))
-        try:
-            resumed(file, system, options)
-        except Unusable as reason:
-            reasons.append(str(reason))
-        except InternalError as reason:  # a finding that is none: seen when its trace is made
-            assert "native engine" in str(reason)  # noqa: PT017
-    assert set(reasons) == {"its numbers do not fit one another"}
-    assert len(reasons) > len(control) // 3
-    for changed in (control[:-1], [*control, 0], control[:18], []):
-        told = refusal(tmp_path, signed(header | {"control": len(changed)}, changed, states))
-        assert told == "its numbers do not fit one another"
-
-
-@pytest.mark.parametrize(
-    ("at", "value"),
-    [
-        (70, 1),  # behind a set, and behind everything
-        (127, 1),
-        (160, 1),
-        (191, 1),
-        (128, 3),  # the length of a queue; its elements, those it does not have included
-        (128, 1 | 3 << 2),
-        (128, 1 | 1 << 6),
-        (138, 3),  # elements of an array
-        (142, 3),
-        (144, 1 | 3 << 1),  # a record in a union, and the same bits beside null
-        (144, 1 | 3 << 3),
-        (144, 1 << 1),
-        (149, 5),  # labels, owners
-        (152, 7),
-        (155, 3),
-    ],
-)
-def test_states_that_are_none(tmp_path: Path, written: bytes, at: int, value: int) -> None:
-    """Bits that carry nothing, and values that a type does not have: in the first state, all of whose bits are 0."""
-    header, control, states = parts_of(written)
-    assert not any(states[:24])
-    changed = (value << at).to_bytes(24, "little")
-    offsets = {"seen": 0, "box": 128, "hits": 138, "last": 144, "one": 149, "two": 152, "a": 155, "b": 157}
-    assert layout(system_of(RICH)).offsets == offsets
-    told = refusal(tmp_path, signed(header, control, changed + states[24:]))
-    assert told == "what it holds as state 0 is no new state of this spec"
-
-
-def test_a_state_twice(tmp_path: Path, written: bytes) -> None:
-    header, control, states = parts_of(written)
-    told = refusal(tmp_path, signed(header, control, states[:48] + states[:24] + states[72:]))
-    assert told == "what it holds as state 2 is no new state of this spec"
-
-
-# ---------------------------------------------------------------- checkpoints of something else
-
-
-SMALL = """
-param TOP = 9;
-param ASIDE: bool = false;
-type N = 0..TOP;
-var x: N = 0;
-var y: N = 0;
-transition up when x < TOP { x += 1; }
-transition aside when x == TOP && y < TOP { x := 0; y += 1; }
-invariant low: x < 20;
-terminal last: x == TOP && y == TOP;
-"""
-
-
-@pytest.mark.parametrize(
-    ("changed", "told"),
-    [
-        (("x < TOP { x", "x < TOP - 1 { x"), "step 'up' has changed"),
-        (("x < 20", "x < 21"), "invariant 'low' has changed"),
-        (("invariant low", "invariant lower"), "invariant 'low' is gone, invariant 'lower' is new"),
-        (("TOP = 9", "TOP = 8"), "param 'TOP' has changed"),
-        (("var y: N = 0", "var y: N = 1"), "variable 'y' has changed"),
-        (
-            ("transition up when x < TOP { x += 1; }", "transition up when x < TOP { x += 1; } transition no { }"),
-            "is new",
-        ),
-    ],
-)
-def test_a_spec_that_has_changed(tmp_path: Path, changed: tuple[str, str], told: str) -> None:
-    file = stopped(tmp_path, system_of(SMALL))
-    other = system_of(SMALL.replace(*changed))
-    with pytest.raises(Foreign, match="the spec has changed since: .*" + told):
-        resumed(file, other, OPTIONS)
-
-
-def test_what_people_read_may_change(tmp_path: Path) -> None:
-    file = stopped(tmp_path, system_of(SMALL))
-    other = "// why\n" + SMALL.replace("invariant low:", 'invariant low "never high":\n\n')
-    report = resumed(file, system_of(other), OPTIONS)
-    assert report.states == 100
-    assert report.verdicts[-1].text == "never high" or any(v.text == "never high" for v in report.verdicts)
-
-
-def test_another_spec_and_another_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = stopped(tmp_path, system_of(SMALL))
-    with pytest.raises(Foreign, match="it is of the spec 'test', and this is 'pages'"):
-        resumed(file, pages(3, 1), OPTIONS)
-    monkeypatch.setattr(saving, "text_digest", lambda text: text_digest(text + "int other;"))
-    with pytest.raises(Foreign, match="with an engine that differs from this one"):
-        resumed(file, system_of(SMALL), OPTIONS)
-
-
-def test_differences() -> None:
-    system = system_of(RICH)
-    known = parts(system)
-    assert difference(known, parts(system_of("/* */" + RICH))) == ""
-    assert len(set(known.values())) > 10
-    assert {"step 'serve'", "variable 'box'", "lock 'a'", "thread 'one'", "assume 'few'"} <= set(known)
-    assert difference(known, {}).endswith("more differences")
-    assert difference(known, dict(reversed(known.items()))) == "the order of its parts has changed"
-    assert text_digest("a /* x\ny */ b // z\n") == text_digest("a   b  \n".replace("   ", "   "))
 
 
 # ---------------------------------------------------------------- the commands

@@ -25,13 +25,11 @@ from tests.ref.drivers import everything
 
 REF = Path(__file__).resolve().parents[2] / "hmmspec" / "ref"
 PROGRAMS = 200  # of each, before scenarios are asked
-# What no command of a target comes near (the OOM reaper's notifier calls): test_notifier.py shows what these do.
-ALONE = ("notifier-ignores-failure", "notifier-counter-leak")
 # Narrow races and aborted steps, which so few programs may well miss.
 RARE = (
     *("fork-keeps-migration-write", "zap-puts-migration", "zap-flushes-late", "notifier-remove-early"),
-    *("check-off-by-one", "restore-loses-uffd", "hole-abort-keeps-charge", "fault-takes-no-lock"),
-    *("longterm-stays-on-device", "huge-insert-leaks-table"),
+    *("check-off-by-one", "restore-loses-uffd", "fault-takes-no-lock"),
+    *("longterm-stays-on-device", "huge-insert-leaks-table", "notifier-ignores-failure", "notifier-counter-leak"),
 )
 
 
@@ -61,7 +59,7 @@ def test_a_name_that_is_not_on_the_list() -> None:
 @pytest.mark.slow
 def test_every_defect_changes_what_happens() -> None:
     """Programs, and then scenarios, run on the sound kernel and on each defective one until something is not the same."""
-    left = dict.fromkeys(name for name in DEFECTS if name not in ALONE)
+    left = dict.fromkeys(DEFECTS)
     for program, seed in programs():
         wanted = trail((), program, seed)
         for name in list(left):

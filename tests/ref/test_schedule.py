@@ -76,6 +76,22 @@ def test_alone_nobody_waits() -> None:
         run_through(lock.acquire(k.task("b")))
 
 
+def test_an_operation_that_never_ends_is_ended() -> None:
+    ended: list[str] = []
+
+    def spinning() -> Steps[None]:
+        try:
+            while True:
+                yield "again"
+        finally:
+            ended.append("closed")
+            yield "nobody listens any more"
+
+    with pytest.raises(Stuck, match="no end after 50 steps"):
+        run_through(spinning(), limit=50)
+    assert ended == ["closed"]
+
+
 def test_readers_share_and_a_waiting_writer_goes_first() -> None:
     k, lock = Kernel(TINY), RwLock("mmap_lock")
     a, b, c = (k.task(n) for n in "abc")

@@ -6,103 +6,27 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from hmmspec.checker.symbolic import recheck as recheck_module
 from hmmspec.checker.symbolic import solvers
 from hmmspec.checker.symbolic.certificate import certificate, write_certificate
 from hmmspec.checker.symbolic.header import plain_system, read_header
 from hmmspec.checker.symbolic.induction import Claim, Induction
 from hmmspec.checker.symbolic.obligations import Obligations
-from hmmspec.checker.symbolic.prover import Goal, Proved
-from hmmspec.checker.symbolic.recheck import NotACertificate, Rechecked, RecheckOptions, certificates_in, recheck
+from hmmspec.checker.symbolic.recheck import NotACertificate, RecheckOptions, certificates_in, recheck
 from hmmspec.checker.symbolic.samples import Instances
 from hmmspec.checker.symbolic.smt import separate
-from hmmspec.checker.verdict import Level, Status, Verdict
 from hmmspec.cli.main import main
 from hmmspec.diagnostics import Limit, Source, SpecError
-from hmmspec.lang import syntax as S
 from hmmspec.lang.load import load, load_source
 from hmmspec.system import expr as E
 from hmmspec.system.build import build, build_all
-from hmmspec.system.system import Invariant, StepProperty, System
-
-HAVE_CVC5 = "cvc5" in solvers.installed()
-
-PAGES = """\
-spec pages
-param PAGES = 2;
-param CPUS = 2;
-param DEPTH = 3;
-type Page = symmetric[PAGES];
-type Cpu = symmetric[CPUS];
-type Place = enum { system, device };
-var place[Page]: Place = system;
-var pinned[Page]: bool = false;
-var owner[Page]: Cpu? = null;
-var depth: 0..DEPTH = 0;
-lock lru;
-transition pin(p: Page) when place[p] == system && owner[p] == null { pinned[p] := true; }  // not while it moves
-transition unpin(p: Page) when pinned[p] { pinned[p] := false; }
-transition take(c: Cpu, p: Page) when owner[p] == null && !pinned[p] { owner[p] := c; }
-transition move(c: Cpu, p: Page) when owner[p] == c { place[p] := device; }
-transition back(p: Page) when owner[p] != null { owner[p] := null; place[p] := system; }
-transition odd(p: Page) when pinned[p] && place[p] == device { place[p] := system; }
-thread worker[Cpu] { get: acquire lru; put: release lru; restart; }
-invariant stays "pinned pages stay": forall p: Page | pinned[p] { place[p] == system };
-step no_move: forall p: Page | pinned[p] && pinned'[p] { place'[p] == place[p] };
-invariant false_one: forall p: Page { owner[p] == null };
-reachable away: exists p: Page { place[p] == device };
-"""
-LEMMAS = {
-    "alone": "forall p: Page | pinned[p] { owner[p] == null }",
-    "by_owner": "forall c: Cpu { worker[c] == put <=> holder(lru) == worker[c] }",
-}
-PROVED = ("stays", "no_move", "foreign_release", "double_acquire")
-
-
-def claim(system: System, name: str) -> Claim:
-    found = next((p for p in system.properties if p.name == name), None)
-    return Claim(name, getattr(found, "body", None), isinstance(found, StepProperty))
-
-
-def by_hand(
-    path: Path,
-    names: tuple[str, ...] = PROVED,
-    lemmas: dict[str, str] = LEMMAS,
-    every: tuple[str, ...] = ("Page", "Cpu"),
-) -> tuple[S.Spec, Proved]:
-    """What a prover would have found."""
-    spec = load(str(path))
-    added = "".join(f"invariant {n}: {e};\n" for n, e in lemmas.items())
-    more = load_source(Source(str(path), path.read_text() + added))
-    (system,), (strengthened,) = build_all(spec), build_all(more)
-    verdicts = tuple(Verdict(n, "", "", Status.HOLDS, Level.INDUCTIVE) for n in names)
-    claims = tuple(claim(system, n) for n in names)
-    return spec, Proved(Goal(names, every), system, verdicts, claims, tuple(claim(strengthened, n) for n in lemmas))
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    found = tmp_path / "pages.hmm"
-    found.write_text(PAGES)
-    return found
-
-
-@pytest.fixture
-def written(path: Path) -> Path:
-    return write_certificate(path.parent / "certs", *by_hand(path))
-
-
-def checked(folder: Path, *names: str) -> Rechecked:
-    return recheck(folder, RecheckOptions(names or ("z3",), jobs=2))
-
+from hmmspec.system.system import Invariant
+from tests.symbolic.certified import HAVE_CVC5, LEMMAS, PAGES, PROVED, by_hand, checked
 
 # ---------------------------------------------------------------- there and back
 
@@ -318,109 +242,6 @@ def test_the_spec_may_move(path: Path, written: Path, tmp_path: Path) -> None:
     elsewhere.rename(together / "pages.hmm")
     written.parent.rename(together / "certs")
     assert recheck(together / "certs" / written.name, RecheckOptions(("z3",), jobs=2)).exit_code == 0
-
-
-# ---------------------------------------------------------------- proofs that are none
-
-
-@pytest.mark.parametrize(
-    ("lemmas", "failing"),
-    [
-        ({**LEMMAS, "wrong": "forall p: Page { place[p] == system }"}, "consecution-move.smt2"),
-        ({**LEMMAS, "wrong": "exists p: Page { pinned[p] }"}, "initiation-lemma_3.smt2"),
-        ({"by_owner": LEMMAS["by_owner"]}, "consecution-move.smt2"),
-        ({"alone": LEMMAS["alone"]}, "safety-foreign_release.smt2"),
-    ],
-)
-def test_a_wrong_or_missing_lemma_is_found(path: Path, lemmas: dict[str, str], failing: str) -> None:
-    found = checked(write_certificate(path.parent / "certs", *by_hand(path, lemmas=lemmas)))
-    assert found.exit_code == 1
-    assert not found.wrong
-    assert failing in [c.obligation.file for c in found.checked if c.status == "failed"]
-
-
-@pytest.mark.parametrize(
-    ("old", "new"), [("0..DEPTH", "0..PAGES"), ("{ place[p] == system };", "{ place[p] == system && PAGES < 3 };")]
-)
-def test_a_size_that_is_used_elsewhere(path: Path, old: str, new: str) -> None:
-    """Then the instance that is looked at stands for no other."""
-    path.write_text(PAGES.replace(old, new))
-    found = checked(write_certificate(path.parent / "certs", *by_hand(path)))
-    assert all(c.status == "shown" for c in found.checked)
-    assert (found.exit_code, len(found.wrong)) == (1, 1)
-    assert found.wrong[0].startswith("it is of the instance alone, not of every number of Page, Cpu")
-
-
-def test_no_start_state_and_nothing_possible(path: Path) -> None:
-    path.write_text(PAGES + "assume nothing: depth > 0;\n")
-    found = checked(write_certificate(path.parent / "certs", *by_hand(path)))
-    assert "start.smt2" in [c.obligation.file for c in found.checked if c.status == "failed"]
-
-
-def test_what_solvers_do_not_find_a_run_shows(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = solvers.ask
-
-    def silent(solver: str, text: str, *how: Any) -> solvers.Answer:
-        return "unknown" if "; enabled:" in text or "; start:" in text else real(solver, text, *how)
-
-    monkeypatch.setattr(solvers, "ask", silent)
-    found = checked(written)
-    assert found.exit_code == 0
-    assert {c.by for c in found.checked if c.obligation.expected == "sat"} == {("a run",)}
-
-
-def test_such_runs_are_of_the_setting_that_was_proved(path: Path) -> None:
-    """Also where it is no instance of the file: params that were set on the command line."""
-    path.write_text(PAGES + "transition deep when DEPTH > 5 { depth := 0; }\n")
-    spec = load(str(path))
-    deep = next(r for r in build(spec, {"DEPTH": 7}).rules if r.name == "deep").number
-    for depth, found in ((7, {None, deep}), (2, {None})):
-        assert (
-            recheck_module._runs(spec, build(spec, {"DEPTH": depth}), ("Page", "Cpu"), {None, deep}) & {None, deep}
-            == found
-        )
-
-
-# ---------------------------------------------------------------- solvers
-
-
-def test_a_solver_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(_solver: str, text: str, *_: object) -> solvers.Answer:
-        if text == "hangs":
-            time.sleep(60)
-        return "unsat"
-
-    monkeypatch.setattr(solvers, "ask", slow)
-    monkeypatch.setattr(solvers, "GRACE", 0.3)
-    asked = [solvers.Question("f", i, "hangs" if i == 1 else "fine") for i in range(4)]
-    found = solvers.ask_all(asked, ("z3",), 0.1, 2)
-    assert sorted((a.question.number, a.answer) for a in found) == [
-        (0, "unsat"),
-        (1, "unknown"),
-        (2, "unsat"),
-        (3, "unsat"),
-    ]
-
-
-def test_undecided_is_no_success(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(solvers, "ask", lambda *_: "unknown")
-    found = checked(written)
-    assert found.exit_code == 3
-    assert any("z3 did not decide in 10 s whether" in c.told for c in found.checked)
-
-
-def test_without_cvc5(written: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(solvers, "installed", lambda: ("z3",))
-    for solver in ("cvc5", "both"):
-        assert main(["recheck", str(written), "--solver", solver]) == 2
-        told = capsys.readouterr().err
-        assert "HMM103" in told
-        assert 'pip install "hmmspec[cvc5]"' in told
-    assert main(["recheck", str(written)]) == 0
-    out, err = capsys.readouterr()
-    assert "shown by Z3" in out
-    assert "and cvc5" not in out
-    assert "only Z3 was asked: cvc5 is not installed" in err
 
 
 # ---------------------------------------------------------------- writing, and the command

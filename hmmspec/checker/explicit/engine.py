@@ -66,11 +66,21 @@ def told_apart(system: System) -> tuple[Symmetric, ...]:
     return tuple(t for t in system.symmetric if t.size >= 2 and any(mentions(n, t) for n in named))
 
 
-def explore(system: System, options: CheckOptions, progress: Callable[[Progress], None] | None = None) -> Explored:
-    """Search all reachable states and judge every property on them."""
+def explore(
+    system: System,
+    options: CheckOptions,
+    progress: Callable[[Progress], None] | None = None,
+    interp: Interpreter | None = None,
+    *,
+    whole_runs: bool = True,
+) -> Explored:
+    """Search all reachable states and judge every property on them.
+
+    interp: of the system, if there is one already; whole_runs: whether properties of whole runs are judged, too.
+    """
     limits = Limits(options.states, options.seconds, options.memory)
     meter = Meter(system.name, system.instance, limits, progress)
-    interp = Interpreter(system)
+    interp = interp or Interpreter(system)
     keep = 1 if options.max_traces <= 1 else options.max_traces * COLLECTED_PER_TRACE
     findings = Findings(keep)
     asked = antecedents(system)
@@ -92,7 +102,7 @@ def explore(system: System, options: CheckOptions, progress: Callable[[Progress]
     symmetry = Symmetry(system, types) if types and options.symmetry else None
     leads = [p for p in system.properties if isinstance(p, LeadsTo)]
     recoverables = [p for p in system.properties if isinstance(p, Recoverable)]
-    units = Units(system) if leads or recoverables else None
+    units = Units(system) if whole_runs and (leads or recoverables) else None
     at_start = refinement.begin if refinement is not None else None
     graph_kept = units is not None
     search = Search(interp, meter, findings, questions, monitors, symmetry, units, graph_kept, at_start)
@@ -115,7 +125,8 @@ def explore(system: System, options: CheckOptions, progress: Callable[[Progress]
         meter,
     )
     try:
-        _whole_runs(explored, leads, recoverables, options.max_traces)
+        if whole_runs:
+            _whole_runs(explored, leads, recoverables, options.max_traces)
     except LimitReached as e:
         graph.limit = graph.limit or str(e)
     except KeyboardInterrupt:

@@ -20,7 +20,7 @@ class Packing:
         plain: list[tuple[int, int, int, int]] = []  # slots that hold numbers: number, bit, mask, least value
         number = 0
         for v in interp.system.variables:
-            for at, t in _places(v.type, plan.offsets[v.name]):
+            for at, t in places(v.type, plan.offsets[v.name]):
                 if isinstance(t, Queue) or (isinstance(t, Union) and not is_scalar(t)):
                     whole.append((number, at, t))
                 else:
@@ -49,17 +49,17 @@ class Packing:
         return self.interp.layout.freeze(slots)
 
 
-def _places(t: Type, at: int) -> Iterator[tuple[int, Type]]:
+def places(t: Type, at: int) -> Iterator[tuple[int, Type]]:
     """Where each slot of a value that begins at bit `at` has its bits, in the order of the slots."""
     match t:
         case Array(index, element):
             n = cardinality(index)
             s = stride(n, bits(element))
             for i in range(n):
-                yield from _places(element, at + i // s.per * s.far + i % s.per * s.near)
+                yield from places(element, at + i // s.per * s.far + i % s.per * s.near)
         case Record(_, fields):
             for offset, (_, f) in zip(field_offsets(t), fields, strict=True):
-                yield from _places(f, at + offset)
+                yield from places(f, at + offset)
         case _:
             yield at, t
 

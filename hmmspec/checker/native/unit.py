@@ -18,6 +18,7 @@ from hmmspec.system import system as core
 from hmmspec.system.layout import Layout, layout
 
 ENGINE, SPILL, COMPACT = (Path(__file__).with_name(name) for name in ("engine.c", "spill.c", "compact.c"))
+PACKED, PACKED_GOES_HERE = Path(__file__).with_name("packed.c"), "/* packed.c */"
 HASHES = 40, 64  # bits of a state's hash that are kept; tests also take fewer
 CHECKPOINT, SIMULATE = (Path(__file__).with_name(name) for name in ("checkpoint.c", "simulate.c"))
 
@@ -101,7 +102,8 @@ def generate(
     text = "\n".join(
         [
             *heading,
-            *(path.read_text(encoding="utf-8") for path in (ENGINE, SPILL, *([COMPACT] if hash_bits else ()))),
+            ENGINE.read_text(encoding="utf-8").replace(PACKED_GOES_HERE, PACKED.read_text(encoding="utf-8")),
+            *(path.read_text(encoding="utf-8") for path in (SPILL, *([COMPACT] if hash_bits else ()))),
             symmetry,
             *values.text,
             *exprs.functions,

@@ -1,27 +1,83 @@
-"""Real runs that violate what was to be proved, in small instances."""
+"""Real runs that violate what was to be proved, in small instances.
+
+Before anything is proved, instances with one, two, .. of each type are searched breadth first, each up to a number of
+states (`look`): whatever has a short run is refuted by it, and the states that were reached are what candidates for
+invariants are made from.  What was not proved then is looked for in all instances, as far as time allows (`real_runs`).
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from math import factorial, prod
 
+from hmmspec.checker.explicit.engine import explore
+from hmmspec.checker.explicit.verdicts import Judge
 from hmmspec.checker.native.engine import check_auto
 from hmmspec.checker.options import CheckOptions
-from hmmspec.checker.symbolic.samples import Instances, Sizes
+from hmmspec.checker.symbolic.samples import Instances, Reached, Sizes
 from hmmspec.checker.verdict import Level, Status, Trace
 from hmmspec.diagnostics import Limit
 
+FIRST = 2_000  # states of an instance, of all that differ only by a renaming one ..
+MOST_RENAMINGS = 40  # .. where there are not more renamings than this, which would take longer than they save
 STATES = 3_000_000
 PATIENCE = 20.0  # seconds for an instance in which there must be a run
 
+Runs = dict[str, tuple[Trace, Level, Sizes]]
 
-def real_runs(
-    instances: Instances, names: set[str], sure: set[str], largest: int, seconds: float
-) -> dict[str, tuple[Trace, Level, Sizes]]:
+
+@dataclass(frozen=True)
+class Looked:
+    """What a search of one instance showed.  wrong: properties that are violated; erred: those that some state or step
+    makes an error; runs: a shortest run for each that was asked for."""
+
+    reached: Reached
+    wrong: frozenset[str]
+    erred: frozenset[str]
+    runs: Runs = field(default_factory=dict)
+
+
+def look(instances: Instances, sizes: Sizes, names: Collection[str], states: int = FIRST) -> Looked:
+    """Search an instance, up to so many states.  Raises Limit where there is none of that size."""
+    interp = instances.interpreter(sizes)
+    few = prod(factorial(t.size) for t in interp.system.symmetric) <= MOST_RENAMINGS
+    options = CheckOptions(states=states, expectations=False, witness=False, symmetry=few)
+    x = explore(interp.system, options, interp=interp, whole_runs=False)
+    reached = Reached(sizes, interp, list(x.states), x.graph.complete)
+    wrong, erred = frozenset(n for n, found in x.findings.by_name.items() if found), frozenset(x.findings.unjudged)
+    runs: Runs = {}
+    if not (wrong | erred).isdisjoint(names):
+        for v in Judge(x, witness=False).verdicts():
+            if v.property in names and v.status is Status.VIOLATED and v.trace is not None:
+                runs[v.property] = v.trace, v.level, sizes
+    return Looked(reached, wrong, erred, runs)
+
+
+@dataclass
+class Searched:
+    """A search for real runs.  largest: identities of each type; of, begun, whole: how many instances there are, how
+    many were looked at, how many of these to the end."""
+
+    largest: int
+    of: int
+    begun: int = 0
+    whole: int = 0
+    runs: Runs = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        told = f"of {self.of} instances with up to {self.largest} of each type {self.whole} were searched to the end"
+        return f"{told}, {self.begun - self.whole} in part, and no run violates it"
+
+
+def real_runs(instances: Instances, names: set[str], sure: set[str], largest: int, seconds: float) -> Searched:
     """Of each property a run that violates it, in the smallest of the instances with up to `largest` identities of each
     type, as far as some is found in so much time.  sure: those that are known to be violated, for which time is no
     limit."""
     until = time.monotonic() + seconds
-    found: dict[str, tuple[Trace, Level, Sizes]] = {}
+    out = Searched(largest, largest ** len(instances.every))
+    found = out.runs
     for sizes in instances.sizes(largest):
         left = until - time.monotonic()
         wanted = names - set(found) if left > 0 else sure - set(found)
@@ -34,7 +90,9 @@ def real_runs(
             report = check_auto(system, options)
         except (Limit, MemoryError):
             continue
+        out.begun += 1
+        out.whole += not report.limit and not report.interrupted
         for v in report.verdicts:
             if v.property in wanted and v.status is Status.VIOLATED and v.trace is not None:
                 found[v.property] = v.trace, v.level, sizes
-    return found
+    return out

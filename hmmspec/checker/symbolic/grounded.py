@@ -162,11 +162,11 @@ class Grounded:
         except Undecided:
             raise TimeoutError from None
 
-    def needed(self, claims: Iterable[Known], c: Known) -> set[Known] | None:
+    def needed(self, claims: Iterable[Known], c: Known) -> tuple[Known, ...] | None:
         """The claims that make every step keep c, or None: they do not."""
         bad = self.worst(c)
         if bad == FALSE:
-            return set()
+            return ()
         by: dict[Lit, Known] = {}
         for k in claims:
             f = self.holds(k)
@@ -175,7 +175,7 @@ class Grounded:
         if self._check([*by, self.circuit.literal(bad)]):
             return None
         core = self.sat.core()
-        return {k for lit, k in by.items() if lit in core}
+        return tuple(k for lit, k in by.items() if lit in core)
 
     def hole(self, c: Known) -> Hole:
         """What was found when `needed` said None last."""

@@ -64,7 +64,9 @@ class Lemma:
 
     def canonical(self) -> Lemma:
         """The same with the names numbered by first appearance, and the literals in a fixed order."""
-        ordered = sorted(self.literals, key=lambda x: (x.cell.variable, repr(x)))
+        ordered = sorted(
+            self.literals, key=lambda x: (x.cell.variable, repr((x.cell, in_order(x.values), x.none, x.equal)))
+        )
         numbers: dict[str, int] = {}
         names: dict[Id, Id] = {}
         for n in Lemma(tuple(ordered)).names:

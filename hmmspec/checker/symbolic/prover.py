@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from hmmspec.checker.symbolic.falsify import real_runs
+from hmmspec.checker.symbolic.falsify import FIRST, Runs, look, real_runs
 from hmmspec.checker.symbolic.gaps import smallest
 from hmmspec.checker.symbolic.grounded import Grounded, Known, judged
 from hmmspec.checker.symbolic.induction import Claim, Induction
@@ -20,22 +20,21 @@ from hmmspec.checker.symbolic.lemmas import Lemma
 from hmmspec.checker.symbolic.open_encoding import OpenEncoding
 from hmmspec.checker.symbolic.ranks import NoRank, Rank, empty_hands, rank
 from hmmspec.checker.symbolic.samples import Instances, Reached, Sampler, Sizes, sizeless
+from hmmspec.checker.symbolic.seen import alone
 from hmmspec.checker.symbolic.strengthen import Strengthener
-from hmmspec.checker.verdict import Level, Progress, Proof, Status, Trace, Verdict
+from hmmspec.checker.verdict import Level, Progress, Proof, Status, Verdict
 from hmmspec.diagnostics import Limit, Span
 from hmmspec.lang import syntax as S
-from hmmspec.system.faults import SpecFault
 from hmmspec.system.spelling import in_words
 from hmmspec.system.system import AssertProperty, Invariant, StepProperty, System
 from hmmspec.system.types import show_value
 
-SAMPLED = 20_000  # states of an instance
+WANDER = (40, 200)  # random runs of an instance, at first and when more is tried
 FALSIFY = 0.1  # of the time, at least, for finding real runs that violate what is not proved
 ROUNDS = 6  # sizes of instances in which lemmas are looked for
 HOLES = (60, 400)  # that may be looked at for one property, in the first round and in the second
 RETRIES = 2  # with more samples
-
-Runs = dict[str, tuple[Trace, Level, Sizes]]
+LOOKED = 4  # with fewer identities of each type an instance gives samples
 
 BUILT_IN = {
     "spec_error": "no step and no property is an error of the spec",
@@ -123,6 +122,7 @@ class _Prover:
     hints: Sequence[Hints] = ()
     refused: dict[str, str] = field(default_factory=dict)  # by property: why
     undecided: dict[Known, str] = field(default_factory=dict)
+    runs: Runs = field(default_factory=dict)  # found before anything was tried
     late: str = ""  # the limit that was reached
 
     def run(self) -> Proved:
@@ -162,7 +162,7 @@ class _Prover:
         runs = {}
         if hasattr(self, "instances"):
             seconds = FALSIFY * self.options.seconds
-            runs = real_runs(self.instances, set(self.goal.properties), set(), self.options.falsify, seconds)
+            runs = real_runs(self.instances, set(self.goal.properties), set(), self.options.falsify, seconds).runs
         verdicts = (self._violated(n, runs) if n in runs else self._refused(n) for n in self.goal.properties)
         return Proved(self.goal, self.system, tuple(verdicts))
 
@@ -196,8 +196,8 @@ class _Prover:
     # ------------------------------------------------------------ the search
 
     def _search(self) -> None:
-        for n in (1, 2, 3):
-            self._sample(self.instances.same(n))
+        for n in range(1, self.options.falsify + 1):
+            self._look(self.instances.same(n), FIRST if n < LOOKED else FIRST // 4, keep=n < LOOKED)
         hinted = dict.fromkeys(x for h in self.hints if h.shape == self._shape() for x in h.lemmas)
         self.search.hints = [k for k in map(self.search.called, hinted) if self._plausible(k)]
         two = self.instances.same(2)
@@ -207,8 +207,8 @@ class _Prover:
             if not self._given_up():
                 break
             # A guess is as good as the states that it was made from.
-            for n in (2, 3):
-                self._sample(self.instances.same(n), seed)
+            for reached in self.samples:
+                self._wander(reached, WANDER[1], seed)
             self.search.reopen()
             self._close(two, HOLES[-1:])
         done = {two}
@@ -217,7 +217,7 @@ class _Prover:
             if not todo:
                 return
             for sizes in todo:
-                self._sample(sizes)
+                self._look(sizes, FIRST)
                 self.search.enter()
                 self._close(sizes, HOLES[-1:])
                 done.add(sizes)
@@ -246,19 +246,34 @@ class _Prover:
         return sizeless(tuple((v.name, v.type) for v in self.system.variables))
 
     def _plausible(self, k: Known) -> bool:
-        return all(_true_in_all(r, k) for r in self.samples)
+        return all(self.search.true_in_all(k, r) for r in self.samples)
 
-    def _sample(self, sizes: Sizes, seed: int = 0) -> None:
-        self._tell(f"reachable states with {sizes}")
-        reached = Sampler(self.instances.interpreter(sizes)).sample(sizes, SAMPLED, seed)
-        of_old = next((r for r in self.samples if r.sizes == sizes), None)
-        if of_old is None:
-            self.samples.append(reached)
-        elif not of_old.complete:
-            of_old.add(reached)
-        for k in self.search.helpers:
-            if k not in self.search.violated and not _true_in_all(reached, k):
+    def _look(self, sizes: Sizes, states: int, keep: bool = True) -> None:
+        """Search a small instance: what a run violates needs no proof.  keep: its states are samples."""
+        if any(r.sizes == sizes for r in self.samples):
+            return
+        self._tell(f"runs with {sizes}")
+        wanted = [n for n in self.goal.properties if n not in self.runs]
+        looked = look(self.instances, sizes, wanted, states)
+        self.runs.update(looked.runs)
+        for k in [*self._wanted(), *self.search.helpers]:
+            wrong = k.judged in looked.erred if k.judged else k.name in looked.wrong | looked.erred
+            if wrong and k not in self.search.violated:
                 self.search.refuted(k)
+        if keep:
+            self.samples.append(looked.reached)
+            if not looked.reached.complete:
+                self._wander(looked.reached, WANDER[0], 0)
+
+    def _wander(self, reached: Reached, runs: int, seed: int) -> None:
+        """More states of an instance, farther from the start."""
+        if reached.complete:
+            return
+        more = alone(reached.sizes, reached.interp, Sampler(reached.interp).wander(reached, runs, seed))
+        for k in self.search.helpers:
+            if k not in self.search.violated and not self.search.true_in_all(k, more):
+                self.search.refuted(k)
+        reached.add(more.states)
 
     def _not_shown(self) -> list[Sizes]:
         """Ask whether every step keeps what was found, for every number of identities; sizes of instances in which
@@ -408,11 +423,12 @@ class _Prover:
         return replace(found, trace=trace)
 
     def _real_runs(self, names: list[str]) -> Runs:
+        names = [n for n in names if n not in self.runs]
         left = self.until - time.process_time()
         sure = {n for n in names if self.known.get(n) in self.search.violated}
-        return real_runs(
-            self.instances, set(names), sure, self.options.falsify, max(left, FALSIFY * self.options.seconds)
-        )
+        left = max(left, FALSIFY * self.options.seconds)
+        self.searched = real_runs(self.instances, set(names), sure, self.options.falsify, left)
+        return {**self.runs, **self.searched.runs}
 
     def _open(self, name: str, runs: Runs) -> Verdict:
         """Not proved: violated, or nobody knows."""
@@ -426,6 +442,7 @@ class _Prover:
         if self.encoding.cycle:
             cycle = f"{', '.join(self.encoding.cycle)} lead from identities to identities in a cycle, without bounds"
             reason = f"{reason}; {cycle}" if reason else cycle
+        reason = f"{reason}; {self.searched}" if reason else str(self.searched)
         proof = self._proof(reason=reason)
         obstacle = smallest(self.instances, self.search, known, self._grounded_until(5.0))
         if obstacle is not None:
@@ -473,11 +490,3 @@ def described(system: System, name: str) -> tuple[str, str, Span | None]:
         if p.name == name:
             return kinds.get(type(p), "built-in"), p.text, p.span
     return "built-in", BUILT_IN.get(name, ""), None
-
-
-def _true_in_all(reached: Reached, k: Known) -> bool:
-    holds = reached.interp.truth(k.expr(reached.interp.system))  # type: ignore[arg-type]
-    try:
-        return all(map(holds, reached.states))
-    except SpecFault:
-        return False

@@ -6,7 +6,7 @@ What holds in all reachable states of small instances is what an invariant may s
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from itertools import permutations, product
@@ -179,11 +179,11 @@ class Reached:
         self._add(new)
         return new
 
-    def add(self, more: Reached) -> None:
-        """What another search of the same instance found."""
+    def add(self, more: Iterable[State]) -> None:
+        """Other states that are reached."""
         if self._known is None:
             self._known = set(self.states)
-        new = [s for s in more.states if s not in self._known]
+        new = [s for s in more if s not in self._known]
         self._known.update(new)
         self._add(new)
 
@@ -397,6 +397,20 @@ class Sampler:
         if self.look is not None:
             self.look(s, steps, failures)
         return [t for _, _, t in steps]
+
+    def wander(self, reached: Reached, runs: int, seed: int) -> list[State]:
+        """States of so many random runs from known states, and those beside the runs, that are not known."""
+        known, found = set(reached.states), dict[State, None]()
+        starts, rng = list(self.interp.initial()), random.Random(seed)
+        for _ in range(runs if starts else 0):
+            s = rng.choice(starts if rng.random() < 0.5 else reached.states)
+            for _ in range(WALK):
+                after = self._successors(s)
+                if not after:
+                    break
+                found.update((t, None) for t in after if t not in known)
+                s = rng.choice(after)
+        return list(found)
 
     def _walk(self, found: dict[State, None], queue: list[State], states: int, rng: random.Random) -> None:
         starts = list(self.interp.initial())

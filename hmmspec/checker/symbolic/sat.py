@@ -29,6 +29,8 @@ class Sat:
         self.context = z3.Context()
         self._ref = self.context.ref()
         self._solver: Any = z3.SimpleSolver(ctx=self.context) if easy else z3.SolverFor("QF_FD", ctx=self.context)
+        if easy:
+            self._solver.set("relevancy", 0)  # which serves quantifiers: there are none
         self.limit(seconds)
         self._bool = z3.BoolSort(self.context)
         self._asts: list[Any] = []  # of the literals

@@ -23,6 +23,7 @@ from hmmspec.checker.symbolic.cells import Id, Slot, abstract, ids, ids_of
 from hmmspec.checker.symbolic.grounded import Grounded, Hole, Known
 from hmmspec.checker.symbolic.lemmas import Lemma
 from hmmspec.checker.symbolic.samples import Reached, Sizes, raw
+from hmmspec.checker.symbolic.seen import alone, contradicted
 from hmmspec.system.faults import SpecFault
 from hmmspec.system.run import State
 
@@ -50,7 +51,7 @@ class Strengthener:
     refused: set[Lemma] = field(default_factory=set)
     open: dict[Known, Hole] = field(default_factory=dict)
     violated: set[Known] = field(default_factory=set)
-    support: dict[Known, set[Known]] = field(default_factory=dict)
+    support: dict[Known, tuple[Known, ...]] = field(default_factory=dict)
     _named: dict[Lemma, Known] = field(default_factory=dict)
     _truths: dict[tuple[Known, Sizes], Callable[..., object]] = field(default_factory=dict)
 
@@ -131,20 +132,16 @@ class Strengthener:
     def _hinted(self, g: Grounded, hole: Hole) -> Known | None:
         """A lemma that helped elsewhere and excludes the hole: one that is inductive by itself if there is one."""
         excluding = []
+        here = alone(g.sizes, g.interp, [hole.state])
         for known in self.hints:
             if known.lemma in self.refused or known.lemma in self.lemmas:
                 continue
-            e = known.expr(g.interp.system)
-            assert e is not None
-            try:
-                if not g.interp.truth(e)(hole.state):
-                    excluding.append(known)
-            except SpecFault:
-                continue
+            if known.lemma is not None and contradicted(known.lemma, here):
+                excluding.append(known)
         if not excluding:
             return None
-        alone = (k for k in excluding if g.needed([k, *self.active()], k) is not None)
-        found = next(alone, excluding[0])
+        inductive = (k for k in excluding if g.needed([k, *self.active()], k) is not None)
+        found = next(inductive, excluding[0])
         assert found.lemma is not None
         self.lemmas[found.lemma] = found
         return found
@@ -167,11 +164,11 @@ class Strengthener:
     def _refute(self, c: Known, hole: Hole, cube: Cube) -> list[Known]:
         """A reached state has a step that breaks the claim.  What follows it is reached, too, and shows which other
         claims are wrong."""
-        new = [(r, t) for r, s in islice(cube.witnesses(), WITNESSES) for t in r.add_after(s, BEYOND)]
         wrong = {c: hole}
-        for reached, t in new:
+        for reached, s in islice(cube.witnesses(), WITNESSES):
+            new = alone(reached.sizes, reached.interp, reached.add_after(s, BEYOND))
             for k in self.active():
-                if k not in wrong and not k.is_step(reached.interp.system) and not self._true(k, reached, t):
+                if k not in wrong and not k.is_step(reached.interp.system) and not self.true_in_all(k, new):
                     wrong[k] = hole
         again: list[Known] = []
         for k in wrong:
@@ -186,6 +183,12 @@ class Strengthener:
         self.violated.add(k)
         if k in self.claims:
             self._drop(k)
+
+    def true_in_all(self, k: Known, reached: Reached) -> bool:
+        """Whether it holds in all these states."""
+        if k.lemma is not None:
+            return not contradicted(k.lemma, reached)
+        return all(self._true(k, reached, s) for s in reached.states)
 
     def _true(self, k: Known, reached: Reached, state: State) -> bool:
         key = k, reached.sizes

@@ -17,6 +17,7 @@ from hmmspec.conform.follow.values import (
     converter,
     literal_fits,
     literals_of,
+    member_type,
     type_in_words,
 )
 from hmmspec.conform.results import Result
@@ -341,7 +342,9 @@ class _Binder:
         number = self.slots.get((e, t))
         if number is None:
             number = self.slots[e, t] = len(self.slot_list)
-            self.slot_list.append(Slot(self._checked(e, names), converter(t, self.named)))
+            name = member_type(t, self.named)
+            named = None if name is None else (name, t.low if isinstance(t, Range) else 0)
+            self.slot_list.append(Slot(self._checked(e, names), converter(t, self.named), named))
         return number
 
     def _literals(self, e: s.Expr, t: Type, names: frozenset[str]) -> None:

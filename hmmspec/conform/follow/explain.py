@@ -25,14 +25,16 @@ _MOST_LOOKED_AT = 2_000
 
 
 class Explainer:
-    """Words for findings of one bound System."""
+    """Words for findings of one bound System.  plain: sets of it, for the interpreter that they have."""
 
-    def __init__(self, sets: Sets, loaded: Loaded) -> None:
-        self.sets = sets
+    def __init__(self, plain: Sets, loaded: Loaded) -> None:
+        # Its own sets: so what it says does not depend on what was worked out before.
+        self.sets = Sets(plain.bound, plain.limit, plain.interp)
         self.loaded = loaded
 
     def explain(self, group: Group, node: Node, slot: int, call: Call, env: Env) -> tuple[str, tuple[str, ...]]:
         """A message of one line, and lines that tell more.  node: with the call in `slot`, before it returned."""
+        self.sets.forget()
         names = self._names(group)
         states = self._reachable(node)
         asked = self._meant(group, env, call)

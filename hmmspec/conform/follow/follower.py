@@ -11,21 +11,21 @@ from collections.abc import Mapping, Sequence
 
 from hmmspec.conform.follow.bind import Meaning
 from hmmspec.conform.follow.coverage import Coverage
+from hmmspec.conform.follow.engines import Engine, Kind, too_many
 from hmmspec.conform.follow.explain import Explainer
-from hmmspec.conform.follow.groups import Call, Exhausted, Group, Item, Key, Programs
+from hmmspec.conform.follow.groups import Call, Choice, Exhausted, Group, Item, Key, Programs
 from hmmspec.conform.follow.load import Loaded, unknown_event, wrong_event
 from hmmspec.conform.follow.seen import Seen, seen
-from hmmspec.conform.follow.sets import Edge, Node, Sets, TooMany
+from hmmspec.conform.follow.sets import Edge, Node, TooMany
 from hmmspec.conform.follow.shapes import NO_WAY, Shape
 from hmmspec.conform.follow.values import UNKNOWN, Env, EventError, truth
 from hmmspec.conform.target import Behaviour, Event, Finding, Target
-from hmmspec.system.faults import SpecFault
 
 
 def _key(meaning: Meaning, values: list[object]) -> Key:
     """The key of a group.  Raises EventError where a part of it is no name and no number."""
     for value in values:
-        if not isinstance(value, (str, int)):
+        if value.__class__ is not int and not isinstance(value, (str, int)):
             raise EventError(f"what tells groups apart is a name or a number, not {value!r:.40}", meaning.span)
     return tuple(values)
 
@@ -36,6 +36,8 @@ def _lost(group: Group) -> bool:
 
 # So many outcomes of conditions are kept; where they read data there is no end to them.
 _CHOICES_KEPT = 20_000
+_LOOK_EVERY = 64  # events
+_NEVER = 1 << 62
 # Pages of one command: as many as an arena of 4 GiB has.
 _MOST_AT_ONCE = 1 << 20
 
@@ -46,15 +48,16 @@ class Follower:
     name: the spec's; incomplete: why something was not followed to its end, '' if nothing was lost.
     """
 
-    def __init__(self, loaded: Loaded, limit: int = 10_000) -> None:
+    def __init__(self, loaded: Loaded, limit: int = 10_000, engine: Kind = "auto") -> None:
         self.loaded = loaded
         self.limit = limit
+        self._kind = engine
         self.name = loaded.name
         self.coverage = Coverage(loaded.system({}))
-        self._by_settings: dict[object, tuple[Sets, Programs, Explainer, Node, str]] = {}
+        self._by_settings: dict[int, tuple[Engine, Programs, Explainer]] = {}
         self.profile: Mapping[str, Behaviour] = {}
         self.devices: Mapping[str, str] = {}
-        self._chosen: dict[tuple[object, ...], tuple[Shape, ...] | None] = {}
+        self._chosen: dict[tuple[object, ...], Choice | None] = {}
         self.start({}, {})
 
     # ------------------------------------------------------------ what clients call
@@ -68,17 +71,20 @@ class Follower:
         bound = self.loaded.bound(profile)
         key = id(bound)
         if key not in self._by_settings:
-            sets = Sets(bound, self.limit)
-            self._by_settings[key] = sets, Programs(sets), Explainer(sets, self.loaded), *self._start_of(sets)
-        self.sets, self.programs, self.explainer, node, why = self._by_settings[key]
+            made = Engine(bound, self.limit, self._kind)
+            self._by_settings[key] = made, Programs(made.states), Explainer(made.plain, self.loaded)
+        self.engine, self.programs, self.explainer = self._by_settings[key]
+        self.bound, self.sets = bound, self.engine.states
         if (profile, devices) != (self.profile, self.devices):
             self._chosen.clear()  # conditions may read both
         self.profile, self.devices = dict(profile), dict(devices)
+        why = self.engine.why
         self.lost: Counter[str] = Counter([why] if why else [])
         self.forgotten = 0
         self.events = 0
-        self._first = node
-        self._template = Group(node, lost=why)
+        self._look_at = _NEVER if self.engine.settled else 0
+        self._first = self.engine.first
+        self._template = Group(self._first, lost=why)
         self._groups: dict[Key, Group] = {}
         self._queue: deque[Seen] = deque()
         self._results: dict[int, Seen] = {}
@@ -86,15 +92,23 @@ class Follower:
         self._order = 0
         self._late: list[Finding] = []
 
-    def _start_of(self, sets: Sets) -> tuple[Node, str]:
-        """The start states, or why there are none to follow from."""
-        try:
-            node = sets.start()
-        except TooMany:
-            return sets.node((), ()), self._too_many()
-        except SpecFault as fault:
-            return sets.node((), ()), f"the spec's start errs: {fault.fault.message}"
-        return node, "" if node.configs else "the spec has no start state"
+    def _look(self) -> None:
+        """Take the sets in C, if they are there by now: whatever stands at a node goes on at the same one of theirs."""
+        self._look_at = self.events + _LOOK_EVERY
+        better = self.engine.better()
+        if better is not None:
+            nodes: dict[int, Node] = {}
+            groups = {id(g): g for g in (self._template, *self._groups.values())}
+            groups |= {id(g): g for calls in self._open.values() for _, found in calls for g in found}
+            for old in (self.engine.first, *(g.node for g in groups.values())):
+                if id(old) not in nodes:
+                    nodes[id(old)] = better.node(old.programs, old.configs)
+            self._first = self.engine.first = nodes[id(self.engine.first)]
+            for group in groups.values():
+                group.node = nodes[id(group.node)]
+            self.sets = self.programs.sets = self.engine.states = better
+        if self.engine.settled:
+            self._look_at = _NEVER
 
     def feed(self, event: Event) -> Sequence[Finding]:
         """The next event of the run.  Raises SpecError where the binding does not know it."""
@@ -102,6 +116,8 @@ class Follower:
 
     def see(self, event: Seen) -> list[Finding]:
         """The same for an event of any log."""
+        if self.events >= self._look_at:
+            self._look()
         self._queue.append(event)
         if not event.is_call:
             self._results[event.call] = event
@@ -158,7 +174,7 @@ class Follower:
         return out
 
     def _call(self, event: Seen, result: Seen | None, at_once: bool) -> Finding | None:
-        bound = self.sets.bound
+        bound = self.bound
         meanings = bound.meanings.get(event.name, ())
         if not meanings and event.name not in bound.ignored:
             raise unknown_event(event, self.loaded)
@@ -219,6 +235,10 @@ class Follower:
             told = tuple(envs)
             everyone = dict.fromkeys([self._template, *self._groups.values()])
             return [(g, told) for g in everyone if not g.lost]
+        if len(envs) == 1 and meaning.joins is None:
+            (env,) = envs
+            group = self._group(_key(meaning, [e(env) for e in meaning.key]))
+            return [] if group.lost else [(group, (env,))]
         out: dict[int, tuple[Group, list[Env]]] = {}
         for env in envs:
             group = self._group(_key(meaning, [e(env) for e in meaning.key]))
@@ -229,7 +249,11 @@ class Follower:
                     out = {id(g): (g, e) for g, e in self._moved(out)}
                     group = joined
             if not group.lost:
-                out.setdefault(id(group), (group, []))[1].append(env)
+                found = out.get(id(group))
+                if found is None:
+                    out[id(group)] = group, [env]
+                else:
+                    found[1].append(env)
         return [(g, tuple(e)) for g, e in out.values()]
 
     def _moved(self, out: dict[int, tuple[Group, list[Env]]]) -> list[tuple[Group, list[Env]]]:
@@ -258,16 +282,21 @@ class Follower:
             raise EventError(f"how many there are of each is a number, not {count!r:.40}", meaning.span)
         if count > _MOST_AT_ONCE:
             raise EventError(f"{count} at once: more than {_MOST_AT_ONCE} are not followed", meaning.span)
-        out = []
-        for i in range(count):
-            one = {**env, "i": i}
-            for name in meaning.each:
-                first = env[name]
-                if not isinstance(first, int):
-                    raise EventError(f"'{name}' counts on, so it is a number, not {first!r:.40}", meaning.span)
+        counting: list[tuple[str, int]] = []
+        for name in meaning.each if count > 0 else ():
+            first = env[name]
+            if not isinstance(first, int):
+                raise EventError(f"'{name}' counts on, so it is a number, not {first!r:.40}", meaning.span)
+            counting.append((name, first))
+        env["i"] = 0
+        out = [env]
+        for i in range(1, count):
+            one = env.copy()
+            one["i"] = i
+            for name, first in counting:
                 one[name] = first + i
             out.append(one)
-        return out
+        return out if count > 0 else []
 
     def _group(self, key: Key) -> Group:
         found = self._groups.get(key)
@@ -318,12 +347,13 @@ class Follower:
 
     # ------------------------------------------------------------ steps of one group
 
-    def _shapes(self, meaning: Meaning, env: Env) -> tuple[Shape, ...] | None:
+    def _choice(self, meaning: Meaning, env: Env) -> Choice | None:
         """What may have happened: the clause that holds, or all that may.  None: the binding follows this no more."""
         key = (id(meaning), *[env[n] for n in meaning.deciding])
         try:
-            if key in self._chosen:
-                return self._chosen[key]
+            return self._chosen[key]
+        except KeyError:
+            pass
         except TypeError:  # a field that is a list
             return self._choose(meaning, env)
         if len(self._chosen) >= _CHOICES_KEPT:
@@ -331,7 +361,7 @@ class Follower:
         found = self._chosen[key] = self._choose(meaning, env)
         return found
 
-    def _choose(self, meaning: Meaning, env: Env) -> tuple[Shape, ...] | None:
+    def _choose(self, meaning: Meaning, env: Env) -> Choice | None:
         out: list[Shape] = []
         for condition, shape, span in meaning.clauses:
             holds = True if condition is None else truth(condition(env), span)
@@ -345,25 +375,25 @@ class Follower:
             if holds is True:
                 break
         out += meaning.also
-        return tuple(out) or (NO_WAY,)
+        return self.programs.choice(tuple(out) or (NO_WAY,), meaning)
 
     def _begin(self, group: Group, item: Item) -> None:
         if group.lost:
             return
         group.history = item, group.history
         for env in item.envs:
-            shapes = self._shapes(item.call.meaning, env)
-            if shapes is None:
+            choice = self._choice(item.call.meaning, env)
+            if choice is None:
                 self._forget(group)
                 return
             try:
-                program = self.programs.program(group, shapes, item.call.meaning, env)
-                self._move(group, self.sets.call(group.node, program), item.call)
+                program = self.programs.program(group, choice, env)
+                self._move(group, self.sets.call(group.node, program))
             except Exhausted as error:
                 self._lose(group, str(error))
                 return
             except TooMany:
-                self._lose(group, self._too_many())
+                self._lose(group, too_many(self.limit))
                 return
             group.pending.append((item.call, env))
 
@@ -381,12 +411,12 @@ class Follower:
             try:
                 edge = self.sets.back(before, slot)
             except TooMany:
-                self._lose(group, self._too_many())
+                self._lose(group, too_many(self.limit))
                 return None
-            if not edge.node.configs:
+            if not edge.node.size:
                 return self._contradiction(group, before, slot, item.call, env)
             del group.pending[slot]
-            self._move(group, edge, item.call)
+            self._move(group, edge)
         return None
 
     def _whole(self, group: Group, item: Item) -> Finding | None:
@@ -398,25 +428,25 @@ class Follower:
             return None if _lost(group) else self._ended(group, item)
         group.history = item, group.history
         env = item.envs[0]
-        shapes = self._shapes(item.call.meaning, env)
-        if shapes is None:
+        choice = self._choice(item.call.meaning, env)
+        if choice is None:
             self._forget(group)
             return None
         before = group.node
         try:
-            program = self.programs.program(group, shapes, item.call.meaning, env)
+            program = self.programs.program(group, choice, env)
             edge = self.sets.run(before, program)
         except Exhausted as error:
             self._lose(group, str(error))
             return None
         except TooMany:
-            self._lose(group, self._too_many())
+            self._lose(group, too_many(self.limit))
             return None
-        if not edge.node.configs:
+        if not edge.node.size:
             begun = self.sets.call(before, program).node
             group.pending.append((item.call, env))
             return self._contradiction(group, begun, len(begun.programs) - 1, item.call, env)
-        self._move(group, edge, item.call)
+        self._move(group, edge)
         return None
 
     def _ended(self, group: Group, item: Item) -> Finding | None:
@@ -425,7 +455,7 @@ class Follower:
             group.history = group.history[1]  # it stands there once, as a whole
         return finding
 
-    def _move(self, group: Group, edge: Edge, call: Call) -> None:
+    def _move(self, group: Group, edge: Edge) -> None:
         group.node = edge.node
         self.coverage.add(edge)
 
@@ -449,9 +479,6 @@ class Follower:
         return {t: m for t, m in out.items() if m}
 
     # ------------------------------------------------------------ ends
-
-    def _too_many(self) -> str:
-        return f"more than {self.limit} states of the spec explain what was seen"
 
     def _lose(self, group: Group, why: str) -> None:
         group.lost = why

@@ -8,9 +8,11 @@ from typing import Literal
 
 from hmmspec.conform.follow.bind import Meaning
 from hmmspec.conform.follow.seen import Seen
-from hmmspec.conform.follow.sets import Node, Sets
+from hmmspec.conform.follow.sets import Node, States
 from hmmspec.conform.follow.shapes import WILD, Atom, Label, Program, Shape
 from hmmspec.conform.follow.values import NO_VALUE, Env, Member
+
+_PROGRAMS_KEPT = 50_000  # where numbers of the log are arguments there is no end to them
 
 History = tuple["Item", "History"] | None  # newest first, shared between groups
 Key = tuple[object, ...]
@@ -23,7 +25,8 @@ class Exhausted(Exception):
         super().__init__(f"more than {size} members of {type_} at once")
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+# Two for each event of a log: frozen ones would take four times as long to make.
+@dataclass(eq=False, slots=True)
 class Call:
     """A call as groups see it.  result: None where it never came."""
 
@@ -41,7 +44,7 @@ class Call:
         return f"{where}call {self.number} of {self.command.thread}: {self.command.origin} -> {told}"
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Item:
     """Something that happened to a group.  order: its place in the log; kind: the call began, it returned, or both with
     nothing between; envs: the events in it, one for each page."""
@@ -81,60 +84,92 @@ class Group:
         return out[::-1]
 
 
+class Choice:
+    """The shapes that may explain a call.  slots: those that they read; made: their values -> what the call may do."""
+
+    __slots__ = ("made", "meaning", "numbers", "shapes", "slots")
+
+    def __init__(self, shapes: tuple[Shape, ...], meaning: Meaning) -> None:
+        self.shapes, self.meaning = shapes, meaning
+        moments = [x for x in (meaning.at_call, meaning.at_return) if x is not None]
+        self.numbers = tuple(dict.fromkeys(n for shape in (*shapes, *moments) for a in shape.atoms for n in a.args))
+        self.slots = tuple(
+            (slot.value, slot.convert, slot.named) for slot in (meaning.slots[number] for number in self.numbers)
+        )
+        self.made: dict[tuple[object, ...], Program] = {}
+
+
 class Programs:
     """Makes programs from calls; equal ones are one object."""
 
-    def __init__(self, sets: Sets) -> None:
+    def __init__(self, sets: States) -> None:
         self.sets = sets
         self.sizes = {t.name: (k, t.size) for k, t in enumerate(sets.members)}
         self.ranges = {t.name: t.high - t.low + 1 for t in sets.bound.ranges}
+        self._choices: dict[tuple[int, ...], Choice] = {}
         self._made: dict[object, Program] = {}
-        self._used: dict[tuple[int, ...], tuple[int, ...]] = {}
-        self._masks: dict[int, tuple[int, ...]] = {}
 
-    def program(self, group: Group, shapes: tuple[Shape, ...], meaning: Meaning, env: Env) -> Program:
+    def choice(self, shapes: tuple[Shape, ...], meaning: Meaning) -> Choice:
+        """The one for these shapes."""
+        key = (id(meaning), *map(id, shapes))  # all of them belong to the binding, and last as long
+        found = self._choices.get(key)
+        if found is None:
+            found = self._choices[key] = Choice(shapes, meaning)
+        return found
+
+    def program(self, group: Group, choice: Choice, env: Env) -> Program:
         """What the call may do to the group, members bound as they are mentioned.  Raises Exhausted, EventError."""
-        mine: list[tuple[str, int]] = []  # members that this call speaks of: nobody else may have them
-        chosen = tuple(map(id, shapes))
-        used = self._used.get(chosen)
-        if used is None:
-            used = self._used[chosen] = self._slots(shapes, meaning)
         values: list[object] = []
-        for number in used:
-            slot = meaning.slots[number]
-            found = slot.convert(slot.value(env))
-            values.append(found.shift + self._member(group, found, mine) if isinstance(found, Member) else found)
-        made = self._made.get((chosen, *values))
+        members = group.members
+        for value, convert, named in choice.slots:
+            raw = value(env)
+            if named is not None and (raw.__class__ is str or raw.__class__ is int):
+                type_, shift = named
+            else:
+                found = convert(raw)
+                if not isinstance(found, Member):
+                    values.append(found)
+                    continue
+                type_, raw, shift = found
+            known = members.get(type_)
+            number = None if known is None else known.get(raw)
+            if number is None:
+                number = self._bind(group, type_, raw, choice, env, len(values))
+            values.append(shift + number)
+        key = tuple(values)
+        made = choice.made.get(key)
         if made is None:
-            made = self._made[(chosen, *values)] = self._make(shapes, meaning, dict(zip(used, values, strict=True)))
+            if len(choice.made) >= _PROGRAMS_KEPT:
+                choice.made.clear()
+            made = choice.made[key] = self._make(choice, dict(zip(choice.numbers, values, strict=True)))
         return made
 
-    def _slots(self, shapes: tuple[Shape, ...], meaning: Meaning) -> tuple[int, ...]:
-        """The slots that are read where these shapes are chosen."""
-        moments = [x for x in (meaning.at_call, meaning.at_return) if x is not None]
-        return tuple(dict.fromkeys(n for shape in (*shapes, *moments) for atom in shape.atoms for n in atom.args))
-
-    def _make(self, shapes: tuple[Shape, ...], meaning: Meaning, values: dict[int, object]) -> Program:
+    def _make(self, choice: Choice, values: dict[int, object]) -> Program:
         def labels(shape: Shape) -> tuple[Label | None, ...]:
             return tuple(label_of(atom, values) for atom in shape.atoms)
 
-        first, last = meaning.at_call, meaning.at_return
-        return Program(
-            len(self._made),
-            tuple((shape, labels(shape)) for shape in shapes),
+        first, last = choice.meaning.at_call, choice.meaning.at_return
+        made = Program(
+            tuple((shape, labels(shape)) for shape in choice.shapes),
             () if first is None else ((first, labels(first)),),
             () if last is None else ((last, labels(last)),),
         )
+        if len(self._made) >= _PROGRAMS_KEPT:
+            self._made.clear()
+        return self._made.setdefault(made.content, made)
 
-    def _member(self, group: Group, value: Member, mine: list[tuple[str, int]]) -> int:
-        known = group.members.setdefault(value.type, {})
-        number = known.get(value.raw)
-        if number is None:
-            number = self._free(group, value.type, known, mine)
-            for raw in [r for r, n in known.items() if n == number]:
-                del known[raw]
-            known[value.raw] = number
-        mine.append((value.type, number))
+    def _bind(self, group: Group, type_: str, raw: object, choice: Choice, env: Env, before: int) -> int:
+        """A member for a value that has none; the first `before` slots of the call have theirs."""
+        mine: list[tuple[str, int]] = []  # members that this call speaks of: nobody else may have them
+        for value, convert, _ in choice.slots[:before]:
+            found = convert(value(env))
+            if isinstance(found, Member):
+                mine.append((found.type, group.members[found.type][found.raw]))
+        known = group.members.setdefault(type_, {})
+        number = self._free(group, type_, known, mine)
+        for other in [r for r, n in known.items() if n == number]:
+            del known[other]
+        known[raw] = number
         return number
 
     def _free(self, group: Group, type_: str, known: dict[object, int], mine: list[tuple[str, int]]) -> int:
@@ -161,10 +196,9 @@ class Programs:
 
     def _mentioned(self, program: Program, k: int) -> int:
         """The members of one type among a program's arguments."""
-        masks = self._masks.get(program.number)
-        if masks is None:
-            masks = self._masks[program.number] = self.sets.mentioned_by(program)
-        return masks[k]
+        if program.mentions is None:
+            program.mentions = self.sets.mentioned_by(program)
+        return program.mentions[k]
 
 
 def label_of(atom: Atom, values: Mapping[int, object]) -> Label | None:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from hmmspec.conform.commands import Command
 from hmmspec.conform.follow.values import UNKNOWN
 from hmmspec.conform.results import Result
 from hmmspec.conform.target import Event
 from hmmspec.diagnostics import Span
-from hmmspec.records import dataclass
 
 Fields = Mapping[str, object]
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """One event: call number `call` of `thread` begins, doing `name` with `fields`, or returns with `fields`.
 
     origin: the command or result itself, which people read by `str`; span: its place in a log file, if it has one.
@@ -31,6 +30,7 @@ class Seen:
     span: Span | None = None
 
 
+_EMPTY: tuple[object, ...] = ((), [])
 _NAMES: dict[type, tuple[str, ...]] = {}
 
 
@@ -51,7 +51,7 @@ def seen(event: Event, span: Span | None = None) -> Seen:
 
 def result_fields(fields: Fields) -> dict[str, object]:
     """The fields of a result: None and what is empty is unknown, but an empty error is `ok`."""
-    out = {n: UNKNOWN if v is None or v in ((), []) else v for n, v in fields.items()}
+    out = {n: UNKNOWN if v is None or v in _EMPTY else v for n, v in fields.items()}
     if isinstance(out.get("counts"), tuple):
         out["counts"] = dict(out["counts"])  # type: ignore[call-overload]
     error = fields.get("error")

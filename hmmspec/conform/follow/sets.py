@@ -2,17 +2,20 @@
 
 A *configuration* is a state and, for each call that has not returned, the place it has reached in its program.  A
 `Node` is a set of configurations.  Hidden steps and steps of pending calls are taken as late as possible: only when a
-call returns do they matter, and then those that are not needed for its return can still come later.  So a node holds
-no more than it must, and what a return rules out was never counted as seen.
+call returns do they matter, and then those that are not needed for its return can still come later.  So of what a
+return leaves only that is kept from which the rest can still come; a node holds no more than it must, and what a return
+rules out was never counted as seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Protocol
 
-from hmmspec.checker.explicit.slots import Anatomy, slots
+from hmmspec.checker.explicit.slots import Anatomy, Slot, slots
 from hmmspec.conform.follow.bind import Bound
 from hmmspec.conform.follow.normal import Normal
 from hmmspec.conform.follow.shapes import WILD, Label, Program
@@ -27,8 +30,9 @@ NONE: Rules = frozenset()
 
 # Beyond so many configurations looked at, what was certainly exercised is not worked out: only what may have been.
 _CERTAIN_WITHIN = 3_000
-# So many nodes are kept; a run that meets more has nothing to gain from them.
-_KEPT = 60_000
+# So many nodes are kept, and so many configurations and steps in all; who meets more has little to gain from them.
+KEPT = 60_000
+_HEAVIEST = 1_000_000
 
 
 class TooMany(Exception):
@@ -45,27 +49,71 @@ class Edge:
 
 
 class Node:
-    """A set of configurations.  `programs`: of the pending calls, oldest first.  Equal nodes are one object."""
+    """A set of configurations.  `programs`: of the pending calls, oldest first; size: how many configurations; number:
+    what `PackedSets` calls it.  Equal nodes are one object."""
 
-    __slots__ = ("called", "configs", "mentions", "programs", "ran", "returned")
+    __slots__ = ("__weakref__", "_configs", "called", "mentions", "number", "programs", "ran", "returned", "size")
 
-    def __init__(self, programs: tuple[Program, ...], configs: frozenset[Config]) -> None:
-        self.programs = programs
-        self.configs = configs
+    def __init__(
+        self,
+        programs: tuple[Program, ...],
+        size: int,
+        configs: frozenset[Config] | Callable[[Node], Iterable[Config]],
+        number: int = 0,
+    ) -> None:
+        self.programs, self.size, self.number = programs, size, number
+        self._configs = configs
         self.called: dict[Program, Edge] = {}
         self.returned: dict[int, Edge] = {}
         self.ran: dict[Program, Edge] = {}
         self.mentions: tuple[int, ...] | None = None
+
+    @property
+    def configs(self) -> frozenset[Config]:
+        return self._configs if isinstance(self._configs, frozenset) else frozenset(self._configs(self))
+
+
+def forgotten(nodes: Iterable[Node]) -> None:
+    """Forget the steps from these nodes."""
+    for node in nodes:
+        node.called.clear()
+        node.returned.clear()
+        node.ran.clear()
+
+
+class States(Protocol):
+    """Nodes of one bound System and the steps between them: `Sets`, or `PackedSets`, which is the same in C.
+
+    All but `mentioned_by` raise TooMany.  largest: the size of the largest node so far.
+    """
+
+    bound: Bound
+    members: tuple[Symmetric, ...]
+    largest: int
+
+    def start(self) -> Node: ...
+
+    def node(self, programs: tuple[Program, ...], configs: Iterable[Config]) -> Node: ...
+
+    def call(self, node: Node, program: Program) -> Edge: ...
+
+    def back(self, node: Node, slot: int) -> Edge: ...
+
+    def run(self, node: Node, program: Program) -> Edge: ...
+
+    def mentions(self, node: Node) -> tuple[int, ...]: ...
+
+    def mentioned_by(self, program: Program) -> tuple[int, ...]: ...
 
 
 class Sets:
     """Nodes of one bound System.  `limit`: how many configurations a node may have, and ten times that are looked at
     for one step."""
 
-    def __init__(self, bound: Bound, limit: int) -> None:
+    def __init__(self, bound: Bound, limit: int, interp: Interpreter | None = None) -> None:
         self.bound = bound
         self.limit = limit
-        self.interp = Interpreter(bound.system)
+        self.interp = interp or Interpreter(bound.system, lazy=True)
         self.normal = Normal(bound.system, bound.unseen) if bound.unseen else None
         self.members = tuple(t for t in bound.system.symmetric if t not in bound.unseen)
         self._nodes: dict[tuple[tuple[Program, ...], frozenset[Config]], Node] = {}
@@ -73,8 +121,13 @@ class Sets:
         self._labelled: dict[tuple[State, Label], tuple[tuple[int, State], ...]] = {}
         self._expanded: dict[tuple[State, int], list[tuple[tuple[object, ...], State]]] = {}
         self._mentioned: dict[State, tuple[int, ...]] = {}
-        self._slots = _slots_of(bound, self.members)
+        self.slots = slots(bound.system.variables)
+        self._slots = _slots_of(self.slots, self.members)
         self._start_values: list[object] = []
+        self._weight = 0
+        self.largest = 0
+        self.worked = 0
+        """How many steps of the spec were asked for that were not known."""
         self.failures: dict[State, list[str]] = {}
         """What a step of the spec that ends in an error says, by the state it starts from."""
 
@@ -95,21 +148,33 @@ class Sets:
         self._start_values = [next(iter(v)) if len(v) == 1 else None for v in values]
         return self.node((), ((s, ()) for s in found))
 
+    def start_values(self, numbers: Sequence[int]) -> list[object]:
+        """What these slots hold in every start state, None where that is not one value; after `start`."""
+        return [self._start_values[n] if self._start_values else None for n in numbers]
+
     def node(self, programs: tuple[Program, ...], configs: Iterable[Config]) -> Node:
         key = programs, frozenset(configs)
         if len(key[1]) > self.limit:
             raise TooMany
         found = self._nodes.get(key)
         if found is None:
-            if len(self._nodes) >= _KEPT:
-                self._forget()
-            found = self._nodes[key] = Node(*key)
+            if len(self._nodes) >= KEPT or self._weight > _HEAVIEST:
+                self.forget()
+            self._weight += 4 + len(key[1])
+            found = self._nodes[key] = Node(programs, len(key[1]), key[1])
+            self.largest = max(self.largest, found.size)
         return found
 
-    def _forget(self) -> None:
-        """Nodes in use stay as they are; what was worked out is worked out again where it is wanted."""
-        for memo in (self._nodes, self._hidden, self._labelled, self._expanded, self._mentioned, self.failures):
+    def forget(self) -> None:
+        """Nodes in use are kept; what was worked out is worked out again where it is wanted."""
+        for memo in (self._hidden, self._labelled, self._expanded, self._mentioned, self.failures):
             memo.clear()
+        forgotten(list(self._nodes.values()))
+        # Those that nobody else holds are gone as soon as we do not hold them.
+        known = [weakref.ref(self._nodes.popitem()[1]) for _ in range(len(self._nodes))]
+        kept = [node for node in (ref() for ref in known) if node is not None]
+        self._nodes = {(node.programs, node.configs): node for node in kept}
+        self._weight = sum(4 + node.size for node in kept)
 
     def canonical(self, s: State) -> State:
         """The same for states that differ only in identities that no event names."""
@@ -127,6 +192,8 @@ class Sets:
                     if after != s:
                         steps[rule, after] = None
             found = self._hidden[s] = tuple(steps)
+            self._weight += 2 + len(self.bound.hidden)
+            self.worked += 1
         return found
 
     def expanded(self, s: State, rule: int) -> list[tuple[tuple[object, ...], State]]:
@@ -167,6 +234,8 @@ class Sets:
                         steps[rule, after] = None
                 found = tuple(steps)
             self._labelled[s, label] = found
+            self._weight += 2
+            self.worked += 1
         return found
 
     def observe(self, s: State, name: str, args: tuple[int, ...]) -> object:
@@ -201,7 +270,8 @@ class Sets:
                 search = _Search(self, node, None)
                 search.run()
                 search.at_once(ways, accept)
-                after = {(s, (*places, start)) for s, places in search.goals for start in program.starts}
+                begun = self._needed(node.programs, {(s, places[:-1]) for s, places in search.goals})
+                after = {(s, (*places, start)) for s, places in begun for start in program.starts}
                 edge = self._edge((*node.programs, program), after, search)
             node.called[program] = edge
         return edge
@@ -213,10 +283,13 @@ class Sets:
             program = node.programs[slot]
             search = _Search(self, node, slot)
             search.run()
+            end = None
             if program.at_return is not None:
                 search.at_once(*program.at_return)
-            left = {(s, places[:slot] + places[slot + 1 :]) for s, places in search.goals}
-            edge = self._edge(node.programs[:slot] + node.programs[slot + 1 :], left, search)
+                end = -1
+            left = {(s, places[:slot] + places[slot + 1 : end]) for s, places in search.goals}
+            others = node.programs[:slot] + node.programs[slot + 1 :]
+            edge = self._edge(others, self._needed(others, left), search)
             node.returned[slot] = edge
         return edge
 
@@ -235,6 +308,34 @@ class Sets:
         search = _Search(self, node, None)
         search.run()
         return {s for s, _ in search.goals}
+
+    def onward(self, programs: tuple[Program, ...], config: Config) -> list[tuple[Config, int]]:
+        """Where hidden steps and steps of pending calls lead, and by which rules (-1: an observation)."""
+        s, places = config
+        out = [((after, places), rule) for rule, after in self.hidden(s)]
+        for k, (program, place) in enumerate(zip(programs, places, strict=True)):
+            for label, to in program.ways[place]:
+                moved = (*places[:k], to, *places[k + 1 :])
+                out += [((after, moved), rule) for rule, after in self.labelled(s, label)]
+        return out
+
+    def _needed(self, programs: tuple[Program, ...], configs: set[Config]) -> set[Config]:
+        """Without those that others of them lead to: what they can do, the others can do later.
+
+        Where some lead to each other in a circle, and no other leads there, all of them are kept.
+        """
+        if len(configs) < 2:
+            return configs
+        onward = {c: [a for a, _ in self.onward(programs, c) if a != c and a in configs] for c in configs}
+        reached = {after for found in onward.values() for after in found}
+        first = configs - reached
+        todo, seen = list(first), set(first)
+        while todo:
+            for after in onward[todo.pop()]:
+                if after not in seen:
+                    seen.add(after)
+                    todo.append(after)
+        return first | (configs - seen)
 
     def _edge(self, programs: tuple[Program, ...], configs: set[Config], search: _Search) -> Edge:
         node = self.node(programs, configs)
@@ -306,11 +407,11 @@ class _Namer(dict[object, list[tuple[int, int]]]):
 _Slot = tuple[int, list[tuple[int, int]], _Namer | None]
 
 
-def _slots_of(bound: Bound, members: tuple[Symmetric, ...]) -> list[_Slot]:
+def _slots_of(every: Sequence[Slot], members: tuple[Symmetric, ...]) -> list[_Slot]:
     """(slot, members among its indices, how to find members in its value or None) for slots that concern members."""
     anatomy = Anatomy(members)
     out: list[_Slot] = []
-    for here, slot in enumerate(slots(bound.system.variables)):
+    for here, slot in enumerate(every):
         indices = [(k, 1 << i) for t, o in slot.index for _, k, i in anatomy.ordinal_namings(t, o)]
         look = _Namer(anatomy, slot.type) if anatomy.concerned(slot.type) else None
         if indices or look is not None:
@@ -328,7 +429,6 @@ class _Search:
         self.sets, self.node, self.slot = sets, node, slot
         self.goals: set[Config] = set()
         self.links: dict[Config, list[tuple[Config, int]]] = {}
-        self.ends: list[tuple[Config, int, Config]] = []  # (from, rule, goal) of what happens at once
 
     def run(self) -> None:
         slot = self.slot
@@ -348,7 +448,7 @@ class _Search:
                 self.goals.add(config)
                 if places[slot] in last:
                     continue
-            for after, rule in self._steps(config):
+            for after, rule in self.sets.onward(programs, config):
                 self.links.setdefault(after, []).append((config, rule))
                 if after not in seen:
                     seen.add(after)
@@ -356,50 +456,39 @@ class _Search:
             if len(seen) > most:
                 raise TooMany
 
-    def _steps(self, config: Config) -> list[tuple[Config, int]]:
-        s, places = config
-        sets = self.sets
-        out = [((after, places), rule) for rule, after in sets.hidden(s)]
-        for k, (program, place) in enumerate(zip(self.node.programs, places, strict=True)):
-            for label, to in program.ways[place]:
-                moved = (*places[:k], to, *places[k + 1 :])
-                out += [((after, moved), rule) for rule, after in sets.labelled(s, label)]
-        return out
-
     def at_once(self, ways: tuple[tuple[tuple[Label, int], ...], ...], accept: frozenset[int]) -> None:
-        """Every goal goes on through these ways, with nothing in between."""
-        out: set[Config] = set()
+        """Every goal goes on through these ways, with nothing in between: where it stands there is the last of the
+        places of the goals that it leads to."""
+        todo: list[Config] = []
+        seen: set[Config] = set()
+
+        def link(config: Config, rule: int, after: Config) -> None:
+            self.links.setdefault(after, []).append((config, rule))
+            if after not in seen:
+                seen.add(after)
+                todo.append(after)
+
         for goal in self.goals:
-            todo: list[tuple[State, int]] = [(goal[0], 0)]
-            while todo:
-                s, place = todo.pop()
-                if place in accept:
-                    out.add((s, goal[1]))
-                for label, to in ways[place]:
-                    for rule, after in self.sets.labelled(s, label):
-                        todo.append((after, to))
-                        self.ends.append((goal, rule, (after, goal[1])))
-        self.goals = out
+            link(goal, -1, (goal[0], (*goal[1], 0)))
+        self.goals = set()
+        while todo:
+            config = todo.pop()
+            s, places = config
+            if places[-1] in accept:
+                self.goals.add(config)
+            for label, to in ways[places[-1]]:
+                for rule, after in self.sets.labelled(s, label):
+                    link(config, rule, (after, (*places[:-1], to)))
 
     def rules(self) -> tuple[Rules, Rules]:
         """Rules that lie on every way from the node to a goal, and on some way."""
-        links = self.links
-        if self.ends:
-            links = {}
-            # What happens at once is told apart from the rest by a mark, since it may lead to the same states.
-            for before, rule, goal in self.ends:
-                links.setdefault((goal[0], (*goal[1], -1)), []).append((before, rule))
-            goals = {(s, (*places, -1)) for s, places in self.goals}
-            links |= self.links
-        else:
-            goals = self.goals
-        maybe = frozenset(r for r in _used(links, goals) if r >= 0)
+        maybe = frozenset(r for r in _used(self.links, self.goals) if r >= 0)
         if not maybe:
             return NONE, NONE
-        if sum(map(len, links.values())) > _CERTAIN_WITHIN:
+        if sum(map(len, self.links.values())) > _CERTAIN_WITHIN:
             return NONE, maybe
         starts = self.node.configs
-        return frozenset(r for r in maybe if not _reaches(links, goals, starts, r)), maybe
+        return frozenset(r for r in maybe if not _reaches(self.links, self.goals, starts, r)), maybe
 
 
 def _used(links: dict[Config, list[tuple[Config, int]]], goals: set[Config]) -> set[int]:

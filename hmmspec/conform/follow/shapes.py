@@ -23,11 +23,13 @@ WILD: Final = -(1 << 62)  # as an argument: every value; no number of a spec or 
 class Slot:
     """An argument: how its value comes from an event, and how that is a value of the spec.
 
-    Equal arguments of one command share a slot.
+    named: the type whose members it names, and what the number of a member is shifted by, where every name and number
+    is one; None: `convert` tells.  Equal arguments of one command share a slot.
     """
 
     value: Eval
     convert: Convert
+    named: tuple[str, int] | None
 
 
 @dataclass(frozen=True)
@@ -149,10 +151,10 @@ class Program:
     may return at `accept`; from `last` no way leads on.  at_call, at_return: what happens just then, as ways from
     place 0 and the places that end them; None: nothing does."""
 
-    __slots__ = ("accept", "at_call", "at_return", "last", "number", "starts", "ways")
+    __slots__ = ("accept", "at_call", "at_return", "last", "mentions", "starts", "ways")
 
-    def __init__(self, number: int, shapes: Labelled, at_call: Labelled, at_return: Labelled) -> None:
-        self.number = number
+    def __init__(self, shapes: Labelled, at_call: Labelled, at_return: Labelled) -> None:
+        self.mentions: tuple[int, ...] | None = None  # of its arguments, once somebody has asked `Sets`
         ways: list[tuple[tuple[Label, int], ...]] = []
         starts: list[int] = []
         accept: set[int] = set()
@@ -168,6 +170,11 @@ class Program:
         self.at_call, self.at_return = (
             None if not told else (moved(*told[0], 0), told[0][0].folded_accept) for told in (at_call, at_return)
         )
+
+    @property
+    def content(self) -> object:
+        """What makes it the program that it is."""
+        return self.ways, tuple(self.starts), self.accept, self.at_call, self.at_return
 
 
 Labelled = tuple[tuple[Shape, tuple[Label | None, ...]], ...]

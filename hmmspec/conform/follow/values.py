@@ -289,6 +289,7 @@ def bindable(t: Type) -> bool:
 
 
 Convert = Callable[[object], object]
+_NUMBERS_KEPT = 10_000
 
 
 @cache
@@ -342,7 +343,20 @@ def _of_union(t: Union, inner: Sequence[Convert]) -> Convert:
             for n, word in enumerate(m.literals):
                 fixed.setdefault(word, start + n)
 
+    known_numbers: dict[object, object] = {}
+
     def of_union(value: object) -> object:
+        if value.__class__ is int:
+            # The numbers of a log come again and again.
+            found = known_numbers.get(value)
+            if found is None:
+                if len(known_numbers) >= _NUMBERS_KEPT:
+                    known_numbers.clear()
+                found = known_numbers[value] = other(value)
+            return found
+        return other(value)
+
+    def other(value: object) -> object:
         if isinstance(value, Mark):
             return value
         if value is None or isinstance(value, str):

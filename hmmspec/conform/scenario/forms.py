@@ -68,7 +68,14 @@ _FORMS = (
     Form("spawn", c.Spawn, "system", ("process:name",), told="a new process that shares nothing with the others"),
     Form("fork", c.Fork, "process", ("child:name",), told="fork; the child has the name given and no device open"),
     Form("exit", c.Exit, "process", told="end, with all it has open and holds"),
-    Form("kill", c.Kill, "process", told="be killed from outside, whatever it does at that moment"),
+    Form(
+        "kill",
+        c.Kill,
+        "process",
+        (),
+        {"reap": Modifier((("reap", "true"),))},
+        told="be killed from outside, whatever it does at that moment; `reap`: its memory is taken away at once",
+    ),
     Form(
         "mmap",
         c.Mmap,

@@ -30,15 +30,19 @@ class Judged:
     unseen: tuple[str, ...] = ()
 
 
-def judge(result: Result | None, cases: Sequence[Sequence[Want]]) -> Judged:
-    """A result against the cases of which one must be met.  None: the command never returned."""
+def judge(result: Result | None, cases: Sequence[Sequence[Want]], atomic: bool = True) -> Judged:
+    """A result against the cases of which one must be met.  None: the command never returned.
+
+    atomic: whether nobody sees half of a write.  Otherwise a page that may hold one of several values, since somebody
+    writes it at that moment, may also be torn.
+    """
     if result is None:
         if any(want == WantOutcome("any") for case in cases for want in case):
             return Judged()
         return Judged(("the command never returned",))
     nearest: Judged | None = None
     for case in cases:
-        found = _case(result, case)
+        found = _case(result, case, atomic)
         if not found.problems:
             return found
         if nearest is None or _distance(result, case, found) < 0 or len(found.problems) < len(nearest.problems):
@@ -72,7 +76,7 @@ def _fits(result: Result, word: str) -> bool:
             return result.error == word
 
 
-def _case(result: Result, case: Sequence[Want]) -> Judged:
+def _case(result: Result, case: Sequence[Want], atomic: bool) -> Judged:
     word = _outcome(case)
     if not _fits(result, word):
         return Judged((f"{'an error' if word == 'error' else word} expected, {result.error or 'ok'} seen",))
@@ -88,7 +92,7 @@ def _case(result: Result, case: Sequence[Want]) -> Judged:
                     sign = "" if op == "==" else op + " "
                     problems.append(f"{field} {sign}{value} expected, {have} seen")
             case WantStamps():
-                _pages(want, "data", result.stamps, result, problems, unseen)
+                _pages(want, "data", result.stamps, result, problems, unseen, atomic)
             case WantBits():
                 seen = result.snapshot if want.field == "byte" else result.pagemap
                 _pages(want, want.field, seen, result, problems, unseen)
@@ -104,6 +108,7 @@ def _pages(
     result: Result,
     problems: list[str],
     unseen: list[str],
+    atomic: bool = True,
 ) -> None:
     if not seen and result.ok:
         unseen.append(field)
@@ -112,7 +117,8 @@ def _pages(
     wrong: list[int] = []
     for k in range(count):
         at = want.first + k
-        if at >= len(seen) or not _allowed(want, k, seen[at]):
+        torn = not atomic and len(set(want.allowed)) > 1 and at < len(seen) and seen[at] == TORN
+        if not torn and (at >= len(seen) or not _allowed(want, k, seen[at])):
             wrong.append(k)
     if not wrong:
         return

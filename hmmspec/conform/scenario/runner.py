@@ -136,7 +136,7 @@ class _Run:
         gone = result is None or result.error in ("SIGKILL", "ESRCH", "EINTR")
         if gone and killed:
             return  # a command of a process that another thread kills may end at any point
-        judged = judge(result, step.expected)
+        judged = judge(result, step.expected, self._target.atomic)
         for name in judged.unseen:
             if name not in self._report.unseen:
                 self._report.unseen.append(name)

@@ -52,7 +52,7 @@ def migrating(k: Kernel, mm: Mm, ranges: Ranges, owner: int) -> None:
         if b.device.memory.id != owner:
             set_seq(b.sub, last)
             for start, end in _joined(ranges):
-                b.table.erase(start, end)
+                b.table.erase(start, end + ("mirror_erases_one_more" in k.profile))
 
 
 def _joined(ranges: Ranges) -> list[tuple[int, int]]:

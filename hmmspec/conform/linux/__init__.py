@@ -1,0 +1,1 @@
+"""Linux as a target."""

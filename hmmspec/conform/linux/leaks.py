@@ -1,0 +1,72 @@
+"""What the kernel keeps after everything has ended, as far as user space can tell.
+
+Amounts that the kernel counts page by page come back to what they were.  Free memory does not: caches grow, and pages
+lie in lists of each CPU.  There a leak is not an amount but a trend: what is in use, and in no cache, while no process
+of a program lives, rises from look to look without end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+from hmmspec.conform.target import Finding
+
+EVERY = 100  # programs between two looks
+WARM = 3  # looks until caches have their size
+TREND = 4  # looks in a row that must each show more in use
+RISE = 64  # KiB by which each of them must
+# By how much an amount may be higher; each CPU keeps some places of swap for itself.
+EXACT = {"AnonPages": 64, "Shmem": 64, "SwapUsed": 1024, "HugePages_Used": 0}
+CACHES = ("MemFree", "Slab", "PageTables", "KernelStack", "Cached", "Buffers", "AnonPages", "Percpu", "SwapCached")
+
+
+class Leaks:
+    """The looks at one boot; `looks` has what each of them saw, in KiB."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """A new boot."""
+        self._programs = 0
+        self._told: set[str] = set()
+        self.looks: list[dict[str, int]] = []
+
+    def due(self) -> bool:
+        """Whether it is time for a look; called once for each program that has ended."""
+        self._programs += 1
+        return self._programs % EVERY == 0
+
+    def look(self, text: str) -> list[Finding]:
+        """Take what is there now (`name=number` on each line); what is wrong, each kind once for a boot."""
+        told = {name: int(value) for name, _, value in (line.partition("=") for line in text.splitlines())}
+        self.looks.append(_amounts(told))
+        wrong = self._risen() if len(self.looks) > WARM else {}
+        out = [_leak(name, was, now) for name, (was, now) in wrong.items() if name not in self._told]
+        self._told |= set(wrong)
+        return out
+
+    def _risen(self) -> dict[str, tuple[int, int]]:
+        base, last = self.looks[WARM - 1], self.looks[-1]
+        out = {name: (base[name], last[name]) for name, most in EXACT.items() if last[name] > base[name] + most}
+        recent = [look["Used"] for look in self.looks[WARM - 1 :]][-TREND - 1 :]
+        if len(recent) > TREND and all(b - a >= RISE for a, b in pairwise(recent)):
+            out["Used"] = recent[0], recent[-1]
+        return out
+
+
+def _amounts(told: Mapping[str, int]) -> dict[str, int]:
+    return {
+        "AnonPages": told["AnonPages"],
+        "Shmem": told["Shmem"],
+        "SwapUsed": told["SwapTotal"] - told["SwapFree"],
+        "HugePages_Used": told["HugePages_Total"] - told["HugePages_Free"],
+        "Used": told["MemTotal"] - sum(told.get(name, 0) for name in CACHES),
+    }
+
+
+def _leak(name: str, was: int, now: int) -> Finding:
+    unit = "pages" if name.startswith("Huge") else "KiB"
+    what = "memory in use and in no cache" if name == "Used" else name
+    return Finding("leak", f"{what}: {was} {unit}, then {now} {unit}, each time with no process left", name)

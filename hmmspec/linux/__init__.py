@@ -1,0 +1,1 @@
+"""Real Linux kernels: building images, and running them in a virtual machine."""
