@@ -40,6 +40,7 @@ test-linux: $(VENV)/.stamp
 	rm -rf build/linux
 	$(BIN)/hmmspec linux build --source '$(HMMSPEC_LINUX_SOURCE)' --out build/linux
 	$(BIN)/hmmspec scenario --target linux --image build/linux scenarios
+	$(BIN)/python -m tests.linux.leaking --image build/linux
 	$(BIN)/hmmspec conform --target ref,linux@image=build/linux --steps $(HMMSPEC_LINUX_STEPS) --seed 1
 
 lint: $(VENV)/.stamp-dev

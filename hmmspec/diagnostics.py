@@ -75,6 +75,13 @@ class Span:
 NOWHERE = Span(Source("<built in>", ""), 0, 0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A piece of a tree that was read from a text: `span` says where it stands, and makes no difference to equality."""
+
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+
 class Severity(Enum):
     ERROR = "error"
     WARNING = "warning"

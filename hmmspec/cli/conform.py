@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -115,10 +116,18 @@ def run(args: argparse.Namespace) -> int:
     """Explore, print, write.  Raises SpecError when the input is wrong."""
     if args.save is not None:
         check_writable(args.save)
+        if args.save.exists() and not args.save.is_dir():
+            raise mistake("HMM087", f"cannot write into '{args.save}': it is no folder")
+    for name in args.defect if args.seeded or args.target.split("@")[0] == "ref" else ():
+        if name not in DEFECTS:
+            raise mistake(
+                "HMM088", f"there is no defect '{name}'", did_you_mean(name, DEFECTS) or "see docs/defects.md"
+            )
     if args.seeded:
         return _seeded(args)
     program = None if args.replay is None else _program(args.replay)
-    progress = None if args.quiet else ConformProgress(sys.stderr, args.steps)
+    quiet = args.quiet or program is not None
+    progress = None if quiet else ConformProgress(sys.stderr, args.steps)
     judges = _judges(args)
     with ExitStack() as stack:
         pair = stack.enter_context(closing(pair_of(args, judges))) if "," in args.target else None
@@ -137,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(dumped(document(session, code)), end="")
     else:
-        for line in told(session, style_for(sys.stdout), quiet=args.quiet):
+        for line in told(session, style_for(sys.stdout), quiet=quiet and not args.cover):
             print(line)
     if session.found is not None and args.save is not None:
         _save(session.found, target, args.save)
@@ -147,13 +156,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _seeded(args: argparse.Namespace) -> int:
-    """The report on seeded defects; exit code 1 if one was missed by everything, 3 if it was ended early."""
+    """The report on seeded defects; exit code 1 if one was missed by everything, 3 if a hunt was ended early."""
     for path in (args.page, args.results):
         if path is not None:
             check_writable(path)
-    for name in args.defect:
-        if name not in DEFECTS:
-            raise mistake("HMM088", f"there is no defect '{name}'", did_you_mean(name, DEFECTS))
     specs = () if args.no_spec else tuple(args.spec or shipped())
     scenarios = () if args.no_scenarios else shipped_scenarios()
     hunt = Hunt(args.steps, args.seed, args.profile or "latest", specs, scenarios)
@@ -161,7 +167,7 @@ def _seeded(args: argparse.Namespace) -> int:
     found: Results = {(n, checks): Caught(n, checks) for n in names for checks in (True, False)}
     if args.results is not None:
         found |= _results(args.results, hunt)
-    progress = None if args.quiet else SeededProgress(sys.stderr, 2 * len(names), sum(c.over for c in found.values()))
+    progress = None if args.quiet else SeededProgress(sys.stderr, len(found), sum(c.over for c in found.values()))
 
     def note(c: Caught) -> None:
         found[c.defect, c.checks] = c
@@ -182,9 +188,11 @@ def _seeded(args: argparse.Namespace) -> int:
         write_whole(args.page, text)
     print(dumped(seeded_document(found, hunt)) if args.json else text, end="")
     if not whole:
-        return 3
-    wrong = any(found[n, c].by for n in names if n == SOUND for c in (True, False))
-    return 1 if wrong or any(not found[n, True].by for n in names if n != SOUND) else 0
+        return EXIT_INTERRUPTED
+    mine = [found[n, checks] for n in names for checks in (True, False)]
+    if any(bool(c.by) == (c.defect == SOUND) and not c.ended for c in mine if c.checks or c.defect == SOUND):
+        return 1
+    return 3 if any(c.ended for c in mine) else 0
 
 
 def _results(path: Path, hunt: Hunt) -> Results:
@@ -203,7 +211,7 @@ def target_of(name: str, args: argparse.Namespace) -> Target:
     """The target that the command line names, with its options.  Raises SpecError."""
     options = {
         n: getattr(args, n, None)
-        for n in ("profile", "checks", "defect", "driver", "seed", "limit", "one_cpu", "image")
+        for n in ("profile", "checks", "defect", "driver", "seed", "limit", "one_cpu", "one_long_hold", "image")
     }
     try:
         return open_target(name, options)
@@ -219,6 +227,10 @@ def shapes_of(target: Target, args: argparse.Namespace) -> tuple[Shape, ...]:
     large = shape_for(target, huge=True, failures=failures, steps=min(args.length, 25))
     racing = shape_for(target, race=True, failures=False, steps=min(args.length, 25))
     wild = shape_for(target, race=True, failures=failures, steps=min(args.length, 25))
+    if not failures:
+        # Nor do stories inject any.
+        can = plain.capabilities - {"inject", "fail_alloc"}
+        plain, large, racing = (replace(shape, capabilities=can) for shape in (plain, large, racing))
     if args.race:
         if not racing.race:
             raise mistake("HMM088", f"the target '{target.name}' runs no races", "leave out --race")
@@ -260,6 +272,8 @@ def pair_of(args: argparse.Namespace, judges: Sequence[Judge]) -> Pair:
                 mine.defect = []
             # What the sequential commands of linux are like, too.
             mine.one_cpu = mine.one_long_hold = True
+            # What it looks at in its own frames is for its own runs (`ref@checks=steps` looks all the same).
+            mine.checks = "off"
             made[at] = target_of(names[at], mine)
             stack.callback(made[at].close)
         stack.pop_all()

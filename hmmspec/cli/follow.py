@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 import time
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
     log = read_log(args.trace, [name for one in loaded for name in one.event_names])
     if log.torn is not None and not args.torn:
         raise SpecError([log.torn])
+    gc.freeze()  # the specs and the log stay as they are: nobody needs to look through them again and again
     told = [_followed(one, log, args.limit, args.findings) for one in loaded]
     code = max((t.exit_code for t in told), key=(0, EXIT_INCOMPLETE, EXIT_FINDING).index)
     if args.json:

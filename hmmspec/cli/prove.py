@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ def parser() -> Parser:
     p = Parser(
         "prove",
         "Prove properties for every number of pages, or of whatever else the spec has any number of: by default\n"
-        "what the 'prove' lines of the file name; of a file without such lines all invariants, step properties,\n"
+        "what the 'prove' lines of the files name; where no file has such lines all invariants, step properties,\n"
         "asserts and misuse of locks, for all symmetric types whose size is a param. What else must be known to\n"
         "prove them is found without help. A property that is false in a small instance is shown with a run.",
         "exit codes: 0 all is proved, or violated as the file expects; 1 something is violated that should hold, or\n"
@@ -81,6 +82,7 @@ def _work(args: argparse.Namespace) -> Work:
     if args.certificate is not None:
         check_writable(args.certificate)
     specs = load_all(args.specs, args.instances, overrides)
+    specs = _with_lines(specs, args)
     wrong: list[Diagnostic] = []
     goals: dict[int, list[Goal]] = {}  # by the identity of a System
     for loaded in specs:
@@ -94,6 +96,18 @@ def _work(args: argparse.Namespace) -> Work:
     options = ProveOptions(seconds=args.time, query=args.query_time)
     plan = Plan(lambda s: goals[id(s)], options, args.certificate, args.jobs, not args.params)
     return Work(specs, None, CheckOptions(engine="z3"), overrides, proofs(specs, plan))
+
+
+def _with_lines(specs: Sequence[Loaded], args: argparse.Namespace) -> list[Loaded]:
+    """Of several files those that say what is to be proved, where some do and nothing else was asked for."""
+    if args.properties or args.every is not None or args.instance_only:
+        return list(specs)
+    kept = [loaded for loaded in specs if any(system.proofs for system in loaded.systems)]
+    names = {loaded.path for loaded in kept}
+    for loaded in specs if kept and not args.quiet else ():
+        if loaded.path not in names:
+            print(f"{loaded.path} has no 'prove' line: left out (by itself all of it would be tried)", file=sys.stderr)
+    return kept or list(specs)
 
 
 def _goals(loaded: Loaded, system: System, args: argparse.Namespace) -> list[Goal]:

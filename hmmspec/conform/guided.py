@@ -14,6 +14,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from hmmspec.conform.commands import POINTS, Inject
 from hmmspec.conform.follow.follower import Follower
 from hmmspec.conform.generate import Generator, RandomChooser, Shape
 from hmmspec.conform.planned import Planner
@@ -105,6 +106,10 @@ class Guide:
         page = self._random.randrange(max(1, shape.pages - 3))
         made = self._planners[spec].plan(transition, page, shape.devices, 1)
         steps: list[Step] = [command for command in made if target.supports(command)]
+        if steps and any(s.failures for s in self._explorer.plan.shapes) and self._random.random() < 0.4:
+            # Some things happen only where something fails.
+            fails = Inject(self._random.choice(POINTS), self._random.randint(1, 2))
+            steps[-1:] = [fails, steps[-1]] if target.supports(fails) else steps[-1:]
         if self._random.random() < 0.3 and steps:
             at = self._random.randrange(len(steps))
             return (*self._grown(steps[:at])[: at + 4], *steps[at:])

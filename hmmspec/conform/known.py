@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from hmmspec.conform.commands import COMMANDS, Command
 from hmmspec.conform.difference import LISTS, NUMBERS, Difference
@@ -116,7 +117,8 @@ def _among(value: object, wanted: Sequence[object]) -> bool:
 def _field(result: Result, other: Result, field: str, wanted: Sequence[object], pages: Sequence[int]) -> bool:
     if field.startswith("counts."):
         count = field.removeprefix("counts.")
-        value, beside = dict(result.counts).get(count), dict(other.counts).get(count)
+        value: Any = dict(result.counts).get(count)
+        beside: Any = dict(other.counts).get(count)
     else:
         value, beside = getattr(result, field), getattr(other, field)
     if "more" in wanted and isinstance(value, int) and isinstance(beside, int):

@@ -13,9 +13,8 @@ from collections.abc import Iterable
 from hmmspec.conform import commands as c
 from hmmspec.conform.commands import PMD_PAGES, Command
 from hmmspec.conform.memory import Memory
-from hmmspec.conform.results import DMIRROR_ERROR, DMIRROR_WRITE, Result
+from hmmspec.conform.results import DMIRROR_ERROR, DMIRROR_WRITE, TORN, Result
 from hmmspec.conform.space import COPIED, Cell, Slot
-from hmmspec.conform.stamps import TORN
 from hmmspec.conform.target import Finding
 
 # Errors that only failures, injected or of the device, explain.

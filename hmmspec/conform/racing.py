@@ -15,9 +15,8 @@ from hmmspec.conform import commands as c
 from hmmspec.conform.commands import Command
 from hmmspec.conform.memory import Memory
 from hmmspec.conform.oracle import FAILURES, Oracle
-from hmmspec.conform.results import Result
+from hmmspec.conform.results import TORN, Result
 from hmmspec.conform.space import Cell
-from hmmspec.conform.stamps import TORN
 from hmmspec.conform.target import Event, Finding, Target
 
 # Calls that change what is mapped, or who exists.

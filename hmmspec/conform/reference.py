@@ -267,12 +267,14 @@ class ReferenceTarget(Target):
 
     def _counts(self) -> dict[str, int]:
         """Amounts that come back to what they were."""
-        cached = sum(len(f.pages) for f in self.k.files.values())
+        pages = [head for f in self.k.files.values() for head in f.pages.values()]
+        cached, charged = len(pages), sum(self.k.frames.memcg[head] != 0 for head in pages)
         return {
             "free pages": len(self.k.pool.free()) + cached,
             "free swap slots": int((self.k.swap.count == 0).sum()),
             "device pages in use": sum(d.memory.live for d in self.system.devices.values()),
             "free huge pages": self.k.hugetlb_free,
+            "charged pages": sum(group.charged for group in self.k.memcgs.values()) - charged,
         }
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from hmmspec.conform.stamps import TORN
 from hmmspec.records import dataclass
 
 Json = dict[str, object]
+
+# NOTE(stamps) in stamps.py says what a stamp is.
+TORN = -1  # what is read where the words of a page fit no stamp
+STAMPS = 1 << 48  # stamps are below this
 
 PAGEMAP_PRESENT, PAGEMAP_SWAPPED, PAGEMAP_SOFT_DIRTY, PAGEMAP_EXCLUSIVE, PAGEMAP_FILE, PAGEMAP_UFFD_WP = (
     1 << i for i in range(6)

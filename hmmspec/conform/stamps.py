@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from hmmspec.conform.results import STAMPS, TORN
+
 PAGE_SIZE = 4096  # bytes
 WORDS = PAGE_SIZE // 8
-TORN = -1  # what is read where the words of a page fit no stamp
-STAMPS = 1 << 48  # stamps are below this
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _INVERSE = pow(_GOLDEN, -1, 1 << 64)

@@ -206,6 +206,7 @@ CAPABILITIES: Mapping[str, str] = {
     "release_memory": "hot-remove of device memory",
     "fail_alloc": "the device's FAIL_ALLOC flag",
     "exclusive": "device-exclusive access",
+    "checked_mirror": "after a migration the mirror takes no entry of a range that was invalidated meanwhile",
 }
 
 _NEEDS: Mapping[type[Command], str] = {

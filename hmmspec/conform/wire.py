@@ -7,8 +7,7 @@ import re
 from typing import Any
 
 from hmmspec.conform.commands import ADVICE, ARENA_PAGES, COMMANDS, KINDS, POINTS, PROTS, Command
-from hmmspec.conform.results import Result
-from hmmspec.conform.stamps import STAMPS
+from hmmspec.conform.results import STAMPS, Result
 
 
 class CommandError(ValueError):

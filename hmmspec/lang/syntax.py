@@ -6,16 +6,10 @@ Names are plain strings here.  What a name means is decided in `hmmspec.system.e
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import Literal
 
-from hmmspec.diagnostics import NOWHERE, Span
+from hmmspec.diagnostics import Node as Node
 from hmmspec.records import dataclass
-
-
-@dataclass(frozen=True, kw_only=True)
-class Node:
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

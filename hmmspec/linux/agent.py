@@ -54,6 +54,15 @@ def agent() -> Path:
     return made
 
 
+def clock_rate() -> int | None:
+    """The rate of this machine's processor clock in kHz, if it can be had: an emulated machine's runs as fast."""
+    try:
+        done = subprocess.run([str(agent()), "--tsc"], check=False, capture_output=True, text=True, timeout=20)
+        return int(done.stdout)
+    except (NoAgent, OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+
+
 def _compiler() -> tuple[str, ...]:
     words = shlex.split(os.environ.get("CC", "")) or ["cc"]
     found = shutil.which(words[0]) or (shutil.which("gcc") if words == ["cc"] else None)

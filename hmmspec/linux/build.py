@@ -16,7 +16,7 @@ from hmmspec.linux.make import make
 from hmmspec.linux.mends import Mended, mended
 from hmmspec.linux.mends import place as put_mended
 from hmmspec.linux.objects import Objects, objects
-from hmmspec.linux.options import OBJECTS, fragment, needed, wanted
+from hmmspec.linux.options import CORE, OBJECTS, fragment, needed, wanted
 from hmmspec.linux.source import Source, check_room, full, tag
 from hmmspec.linux.store import Store
 from hmmspec.linux.toolchain import Toolchain
@@ -114,7 +114,9 @@ class _Maker:
             self._run("olddefconfig")
             place.configured(text)
         found = lacks(self._source.tree.folder, (place.folder / ".config").read_text(encoding="utf-8"), options)
-        grave = [lack for lack in found if lack.option in extra or lack.option in needed(self._kind)]
+        # An option that a tree has no more may be what it always does; some are what all of this is about.
+        must = {lack.option for lack in found if lack.known or lack.option in CORE} & needed(self._kind)
+        grave = [lack for lack in found if lack.option in must or lack.option in extra]
         if grave:
             place.record.options = ""  # it is looked at again, whatever the user does about it
             raise _cannot_be_set(grave, extra, self._source.name)
@@ -125,18 +127,19 @@ class _Maker:
         place = self._place
         whole = place.fresh
         about = (place.record.steps or OBJECTS[self._kind]) if whole else None
-        self._tell(Step(self._kind, "building", 0, about))
+        before = place.record.begun if whole else 0
+        self._tell(Step(self._kind, "building", before, about))
 
         def step() -> None:
             self._done += 1
-            self._tell(Step(self._kind, "building", self._done, about))
+            self._tell(Step(self._kind, "building", before + self._done, about))
 
         try:
             self._run("bzImage", step)
         except BaseException:
-            place.ended()
+            place.ended(begun=before + self._done if whole else 0)
             raise
-        place.ended(self._done if whole else None)
+        place.ended(steps=before + self._done if whole else 0)
         return self._done
 
     def _run(self, target: str, step: Callable[[], object] = lambda: None) -> None:

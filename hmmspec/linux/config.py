@@ -15,11 +15,12 @@ _LINE = re.compile(r"CONFIG_(\w+)=(.*)|# CONFIG_(\w+) is not set")
 
 @dataclass(frozen=True)
 class Lack:
-    """An option that was asked for and is not there: `told` says what it depends on, or that the tree has none such."""
+    """An option that was asked for and is not there.  told: what it depends on; known: whether the tree has it."""
 
     option: str
     wanted: str
     told: str
+    known: bool
 
     def __str__(self) -> str:
         return f"{self.option}: {self.told}"
@@ -62,7 +63,7 @@ def lacks(tree: Path, config: str, options: Mapping[str, str]) -> list[Lack]:
     for name, value in missing.items():
         if value == "n" and name not in blocks:
             continue
-        out.append(Lack(name, value, _why(name, value, have, blocks.get(name))))
+        out.append(Lack(name, value, _why(name, value, have, blocks.get(name)), name in blocks))
     return out
 
 

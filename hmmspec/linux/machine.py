@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hmmspec.linux.agent import NoAgent, agent, cache_folder
+from hmmspec.linux.agent import NoAgent, agent, cache_folder, clock_rate
 from hmmspec.linux.initramfs import initramfs
 from hmmspec.linux.protocol import Gone, Kind, Port, Refused, Silent
 
@@ -36,7 +36,7 @@ SYSTEM_MIB, MACHINE_MIB = 2048, 3072
 COHERENT = (0x80000000, 0x90000000)  # where the memory of the devices 2 and 3 is
 CPUS = 2
 KVM_PATIENCE = 5.0  # seconds until a kernel under KVM must have said something
-BOOT = 120.0  # seconds a boot may take
+BOOT = 300.0  # seconds a boot may take: on a busy host it takes as many minutes as seconds elsewhere
 LOG_LINES = 20_000  # lines of the console that are kept; the first hundred always are
 _HEAD = 100
 # Emulated, what protects a kernel from its programs only costs time, and so does the fifth level of page tables.
@@ -172,10 +172,11 @@ class Machine:
         self._greet(accel)
 
     def _command(self, program: str, accel: Accel, port: int, memory: int) -> list[str]:
+        rate = clock_rate() if accel == "tcg" else None
         words = [
             "console=ttyS0", "panic=-1", "oops=panic", f"mem={SYSTEM_MIB}M", "mitigations=off",
-            # On a busy host timers come late: that is no reason to distrust a clock.
-            "no_timer_check", "tsc=reliable", "printk.devkmsg=on",
+            # On a busy host timers come late: that is no reason to distrust a clock, nor a way to find out its rate.
+            "no_timer_check", "tsc=reliable", *([f"tsc_early_khz={rate}"] if rate else []), "printk.devkmsg=on",
             *(f"test_hmm.spm_addr_dev{n}={address:#x}" for n, address in enumerate(COHERENT)),
             *self.boot.arguments,
         ]  # fmt: skip

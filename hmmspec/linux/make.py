@@ -18,7 +18,7 @@ from hmmspec.linux.toolchain import Toolchain
 
 # Whoever runs hmmspec from a Makefile, or has built for another machine, must not be heard by the kernel's make.
 _NOT_INHERITED = re.compile(
-    r"(MAKE|MFLAGS|KBUILD_|KCONFIG_|KCFLAGS|KCPPFLAGS|LOCALVERSION|ARCH$|CROSS_COMPILE|LLVM|O$|V$|W$|C$)"
+    r"(MAKE|MFLAGS|KBUILD_|KCONFIG_|KCFLAGS|KAFLAGS|KCPPFLAGS|HOST|LOCALVERSION|ARCH$|CROSS_COMPILE|LLVM|O$|V$|W$|C$)"
 )
 _STEP = re.compile(r"^  [A-Z][A-Z0-9_]*(?: \[M\])? +\S")
 _TELLING = re.compile(r"error:|undefined reference|multiple definition|\*\*\*|: fatal|No such file|No rule to make")
@@ -123,7 +123,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends what runs here as Control-C does: make is in a session of its own and would go on."""
+    """SIGTERM ends what runs here as Control-C does: make runs in a process group of its own and would go on."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

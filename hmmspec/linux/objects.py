@@ -29,13 +29,14 @@ _CONFIGURES = ("Kconfig", "scripts/", "Makefile", "arch/x86/configs/", "kernel/c
 class Record:
     """What a folder of objects was last built from.
 
-    files: path -> hash; ended: when the build ended, in ns; steps: how many a whole build takes; options: what was
-    asked for; configured: what became of it.
+    files: path -> hash; ended: when the build ended, in ns; steps: how many a whole build takes; begun: how many of
+    them an unfinished one has made; options: what was asked for; configured: what became of it.
     """
 
     files: dict[str, str] = field(default_factory=dict)
     ended: int = _NEVER
     steps: int = 0
+    begun: int = 0
     options: str = ""
     configured: str = ""
 
@@ -79,10 +80,11 @@ class Objects:
         self.record.options, self.record.configured = options, _text(self.folder / ".config")
         self._save()
 
-    def ended(self, steps: int | None = None) -> None:
-        """A build has ended, well or not; `steps`: how many it took, if it began with nothing."""
+    def ended(self, *, steps: int = 0, begun: int = 0) -> None:
+        """A build has ended, well or not.  steps: of a whole one that began with nothing; begun: of an unfinished."""
         self.record.ended = time.time_ns()
         self.record.steps = steps or self.record.steps
+        self.record.begun = begun
         with suppress(OSError):  # after a full disk: the next build then trusts no time
             self._save()
 
@@ -132,7 +134,12 @@ def _load(folder: Path) -> Record:
         data = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
         files: Mapping[str, str] = data["files"]
         return Record(
-            dict(files), int(data["ended"]), int(data["steps"]), str(data["options"]), str(data["configured"])
+            dict(files),
+            int(data["ended"]),
+            int(data["steps"]),
+            int(data.get("begun", 0)),
+            str(data["options"]),
+            str(data["configured"]),
         )
     except (OSError, ValueError, TypeError, KeyError):
         return Record()

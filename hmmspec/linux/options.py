@@ -34,6 +34,9 @@ NEEDED = frozenset(f"{_BOOT} {_CHANNEL} {_MEMORY} {_TESTS}".split()) - {
     "KERNEL_GZIP",
 }
 
+# Of these, what must be there even if a tree has no such option: no tree does without.
+CORE = frozenset("TEST_HMM DEVICE_PRIVATE VIRTIO_PCI VIRTIO_CONSOLE BLK_DEV_INITRD DEVTMPFS PROC_FS SYSFS".split())
+
 # What moves pages by itself, and what only costs time: nothing moves pages but the run.
 _OFF = """NUMA_BALANCING TRANSPARENT_HUGEPAGE_ALWAYS TRANSPARENT_HUGEPAGE_NEVER MODULES DEBUG_INFO CC_OPTIMIZE_FOR_SIZE
 UNWINDER_ORC MEMORY_HOTPLUG_DEFAULT_ONLINE ZSWAP LRU_GEN_ENABLED WERROR KERNEL_XZ SLUB_TINY"""

@@ -141,7 +141,8 @@ def _counts(k: Kernel, base: Words, huge: Words) -> None:
             p = int(wrong[0])
             k.report("I2", f"the {name} of frame {p} is {have[p]}, and {want[p]} entries map it")
     total = entire.copy()
-    np.add.at(total, np.arange(f.total) - v.tail, mapped)
+    some = np.flatnonzero(mapped)
+    np.add.at(total, some - v.tail[some], mapped[some])
     short = np.flatnonzero(v.refcount < total)
     if len(short):
         p = int(short[0])
@@ -255,8 +256,8 @@ def _devices(k: Kernel) -> None:
             elif tag == "W" and kind != e.DEVEXCL and not word & e.WRITE:
                 k.report("I6", f"device {owner} may write page {vpn} of {mm}, where the CPU has {e.show(word)}")
     flags = k.frames.v.flags
-    for pfn in np.flatnonzero((flags & DEVICE) != 0).tolist():
-        if k.frames.refcount[pfn] and k.frames.owner[pfn] not in k.pgmaps:
+    for pfn in np.flatnonzero(((flags & DEVICE) != 0) & (k.frames.v.refcount != 0)).tolist():
+        if k.frames.owner[pfn] not in k.pgmaps:
             k.report("I9", f"frame {pfn} of device memory is in use, and its pgmap {k.frames.owner[pfn]} is gone")
 
 

@@ -66,7 +66,11 @@ declare("unpin-forgets-reference", "dropping a pin leaves its reference")
 # TLB
 declare("mprotect-no-flush", "mprotect does not flush")
 declare("zap-no-flush", "munmap and madvise do not flush")
-declare("zap-flushes-late", "munmap gives pages back before it flushes")
+declare(
+    "zap-flushes-late",
+    "munmap gives pages back before it flushes",
+    hidden="in one step another task has to take the page and write it, and a CPU with the old translation to read it",
+)
 declare("fork-no-flush", "fork does not flush the parent")
 declare("collect-no-flush", "migration replaces present entries without a flush")
 declare("collect-flushes-late", "migration flushes after it has dropped the page-table lock", "60bae7370896")
@@ -82,8 +86,18 @@ declare("cow-no-notifier", "replacing a page by its copy does not call the notif
 declare("swap-no-notifier", "swap-out does not call the notifiers")
 declare("notifier-at-end", "devices are invalidated when the range ends", "ec131b2d7fa6")
 declare("notifier-stays-even", "an invalidation does not make the sequence odd")
-declare("notifier-remove-early", "a deferred removal reads the sequence without the lock", "319561669a59")
-declare("notifier-ignores-failure", "'would block' of a callback is swallowed", "5a136b4ae327")
+declare(
+    "notifier-remove-early",
+    "a deferred removal reads the sequence without the lock",
+    "319561669a59",
+    "freed memory is used for one step, which changes nothing unless something watches freed memory",
+)
+declare(
+    "notifier-ignores-failure",
+    "'would block' of a callback is swallowed",
+    "5a136b4ae327",
+    "the device keeps mappings of a process that was killed and cannot use it any more",
+)
 declare(
     "notifier-counter-leak", "when a callback fails, the running invalidations are not counted down", "5a136b4ae327"
 )
@@ -97,7 +111,11 @@ declare("rmap-no-flush", "the reverse-map walks do not flush")
 declare("batch-leaks-reference", "draining a CPU's LRU batch keeps the batch's reference of each folio")
 # migration
 declare("collect-drops-dirty", "collect does not take the dirty bit to the page", "fd35ca3d12cc")
-declare("collect-ignores-lock", "collect goes on without the folio lock when trylock fails")
+declare(
+    "collect-ignores-lock",
+    "collect goes on without the folio lock when trylock fails",
+    hidden="each of two migrations of a page has a reference, for which the other leaves it in place: no data is lost",
+)
 declare("check-ignores-pins", "pages with more references than expected are migrated all the same")
 declare("check-off-by-one", "the exact reference check allows one more than there should be")
 declare("slow-path-loses-write", "a writable device-private entry becomes a read migration entry", "dfd8562c52a5")
@@ -127,7 +145,12 @@ declare("migrate-keeps-own-mirror", "the device keeps its mappings of pages whil
 declare("rollback-leaves-lock", "a page that does not move stays locked")
 declare("rollback-leaves-reference", "a page that does not move keeps migration's reference")
 # CPU fault on device pages
-declare("fault-takes-no-reference", "the fault calls the driver without a reference", "16ce101db85d")
+declare(
+    "fault-takes-no-reference",
+    "the fault calls the driver without a reference",
+    "16ce101db85d",
+    "the driver looks at the page table again, and leaves a page that is another's by then where it is",
+)
 declare("fault-takes-no-lock", "the fault takes a reference, but not the page lock", "1afaeb8293c9")
 declare("fault-keeps-mirror", "the device keeps its mapping of a page that a CPU fault took back")
 declare("fault-oom-drops-page", "when no system page can be had, the entry is zapped")
@@ -139,7 +162,11 @@ declare("foreign-page-is-error", "another device's page is an error, not a fault
 declare("foreign-page-is-valid", "another device's private page is handed out as if it could be used")
 declare("write-request-ignored", "a request to write is satisfied by a read-only entry")
 declare("huge-page-not-seen", "the owner does not find its own PMD-size pages", "73e89224dfea")
-declare("populate-ignores-retry", "the mirror is filled without asking whether the walk is still valid")
+declare(
+    "populate-ignores-retry",
+    "the mirror is filled without asking whether the walk is still valid",
+    hidden="the mirror is wrong until the next notifier call only: device and program have to use the page before it",
+)
 declare("invalidate-erases-nothing", "the callback advances the sequence and leaves the mirror")
 declare("invalidate-stops-early", "the callback leaves the last page of its range")
 declare("invalidate-keeps-sequence", "the callback erases the mirror and leaves the sequence")
@@ -160,7 +187,12 @@ declare("longterm-stays-on-device", "a long-term pin leaves a coherent page wher
 # exclusive access
 declare("exclusive-no-notifier", "revoking exclusive access does not tell the device")
 declare("exclusive-no-flush", "making a page exclusive leaves the CPUs' translations")
-declare("exclusive-drops-mapcount", "a device-exclusive entry is not counted as a mapping", "f495bd7e0d9b")
+declare(
+    "exclusive-drops-mapcount",
+    "a device-exclusive entry is not counted as a mapping",
+    "f495bd7e0d9b",
+    "whoever would go by the count makes the entry present first, and then it is right",
+)
 declare("exclusive-restores-write", "the restored entry is writable whatever the mapping allows")
 declare("exclusive-loses-dirty", "the entry's dirty bit is not taken to the page")
 # PMD-size pages

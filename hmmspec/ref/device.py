@@ -147,7 +147,8 @@ def fault_in(k: Kernel, t: Task, b: Binding, start: int, end: int, write: bool) 
     try:
         low = start
         while low < end:
-            if k.bulk is not None and (done := k.bulk.fault_in(t, b, low, end, write)) > low:
+            bulk = None if "range_fault_faults_rest" in k.profile else k.bulk
+            if bulk is not None and (done := bulk.fault_in(t, b, low, end, write)) > low:
                 low = done
                 continue
             yield from _fault_piece(k, t, b, low, min(end, low + PIECE), default)

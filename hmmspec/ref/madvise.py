@@ -126,7 +126,7 @@ def _dontneed(k: Kernel, t: Task, vma: Vma, start: int, end: int) -> Steps[None]
     quiet = "zap-no-notifier" in k.defects
     if not quiet:
         yield from notifier.start(k, t, vma.mm, event)
-    good = yield from zap_range(k, t, vma, start, end)
+    good = yield from zap_range(k, t, vma, start, end, keep_marks=True)
     if not quiet:
         yield from notifier.end(k, t, vma.mm, event)
     if not good:
@@ -166,7 +166,7 @@ def _free_entry(k: Kernel, t: Task, mm: Mm, vpn: int, slot: int) -> None:
         mm.rss_swap -= 1
         free_entry(k, pfn)
         return
-    if kind != e.PRES or f.tail[pfn] or f.order[pfn] or f.mapcount[pfn] != 1:
+    if kind not in (e.PRES, e.PROTNONE) or f.tail[pfn] or f.order[pfn] or f.mapcount[pfn] != 1:
         return
     if not f.flags[pfn] & ANON or f.flags[pfn] & DEVICE or k.fails("trylock") or not k.folio_locks.trylock(t, pfn):
         return
@@ -186,7 +186,7 @@ def _pageout(k: Kernel, t: Task, vma: Vma, start: int, end: int) -> Steps[None]:
     done: set[int] = set()
     for vpn in range(start, end):
         word = k.tables.read(vma.mm, vpn)
-        if word & e.KIND != e.PRES:
+        if word & e.KIND not in (e.PRES, e.PROTNONE):
             continue
         pfn = word >> e.SHIFT
         head = pfn - f.tail[pfn]

@@ -176,7 +176,8 @@ def collect_one(k: Kernel, t: Task, args: MigrateArgs, vpn: int) -> Steps[tuple[
     if chosen == sel.SKIP:
         return PASSED, 0
     if f.order[head]:
-        return LARGE, pfn
+        # Some kernels split no folio that is mapped piece by piece, and never move a large one.
+        return (LARGE, pfn) if "splits_pte_mapped" in k.profile else (PASSED, 0)
     k.get(pfn, "collect")
     if not lock_page(k, t, args, head):
         k.put(pfn, "collect")

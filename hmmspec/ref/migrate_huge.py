@@ -48,6 +48,11 @@ def collect_huge(k: Kernel, t: Task, args: MigrateArgs, vpn: int, stop: int) -> 
     if kind in (NONE, TABLE):
         mm.pmd_lock.release(t)
         return vpn
+    if kind == PRES and "splits_pte_mapped" not in k.profile:
+        # Such kernels split whatever is mapped as a whole, also where nothing of it is asked for.
+        split = thp.split_pmd(k, mm, pmd)
+        mm.pmd_lock.release(t)
+        return vpn if split and (yield from split_for(k, t, args, e >> SHIFT)) else stop
     whole = bool(args.select & sel.SELECT_COMPOUND) and stop - vpn == HUGE
     head = e >> SHIFT if kind in (PRES, PROTNONE, DEVPRIV) else 0
     normal = int(head > 0 and f.mapping[head] != 0 and not f.flags[head] & RESERVED)

@@ -15,6 +15,10 @@ BEHAVIOURS: Final[dict[str, tuple[str, str]]] = {
         "PMD-size pages of device memory: migrate_vma with COMPOUND, faults and splits of PMD entries",
         "a30b48bf1b24 and companions (2025-26)",
     ),
+    "splits_pte_mapped": (
+        "migrate_vma splits a large folio that is mapped page by page (without: only one that is mapped as a whole)",
+        "mm/migrate_device.c, with device THP (2025); not in Linux 6.12.117 (tried)",
+    ),
     "fail_alloc": ("the test device has the FLAGS command with FAIL_ALLOC", "lib/test_hmm.c, with device THP (2025)"),
     "fault_takes_reference": (
         "a CPU fault on a private device page checks the entry under the lock and takes a reference (v1; without: v0)",
@@ -33,6 +37,10 @@ BEHAVIOURS: Final[dict[str, tuple[str, str]]] = {
     "faults_outside_walk": (
         "hmm_range_fault records what to fault and calls the fault handler after the walk",
         "refactoring of mm/hmm.c (2026)",
+    ),
+    "range_fault_faults_rest": (
+        "hmm_range_fault that has to fault in one page faults in all that follow, the device's own pages among them",
+        "mm/hmm.c of Linux 6.12.117 (tried)",
     ),
     "range_fault_unlocked": (
         "hmm_range_fault_unlocked_timeout and the READ_UNLOCKABLE command",
@@ -74,7 +82,7 @@ BEHAVIOURS: Final[dict[str, tuple[str, str]]] = {
 }
 
 # What only some kernels have, the newest not among them.
-_GONE: Final = ("mirror_erases_one_more", "exclusive_by_range", "mremap_unmaps_first")
+_GONE: Final = ("mirror_erases_one_more", "exclusive_by_range", "mremap_unmaps_first", "range_fault_faults_rest")
 
 _OLD: Final = (
     *_GONE,

@@ -89,11 +89,15 @@ def _fault(k: Kernel, t: Task, r: HmmRange, todo: Todo) -> Steps[None]:
         return
     if todo.what == rq.WRITE_FAULT and not vma.flags & WRITE:
         raise Errno("EPERM")
-    answer = yield from handle_fault(k, t, r.mm, todo.vpn, todo.what == rq.WRITE_FAULT)
-    if answer == "oom" and "range_fault_enomem" in k.profile:
-        raise Errno("ENOMEM")
-    if answer not in ("ok", "retry"):
-        raise Errno("EFAULT")
+    stop = todo.vpn + 1
+    if "range_fault_faults_rest" in k.profile:
+        stop = min(r.end, vma.end, (todo.vpn // HUGE + 1) * HUGE)
+    for vpn in range(todo.vpn, stop):
+        answer = yield from handle_fault(k, t, r.mm, vpn, todo.what == rq.WRITE_FAULT)
+        if answer == "oom" and "range_fault_enomem" in k.profile:
+            raise Errno("ENOMEM")
+        if answer not in ("ok", "retry"):
+            raise Errno("EFAULT")
 
 
 def _walk(k: Kernel, r: HmmRange, at: int) -> Steps[Todo | None]:

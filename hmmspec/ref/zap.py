@@ -12,7 +12,7 @@ from hmmspec.ref import entries as e
 from hmmspec.ref.counts import account, counted, remove
 from hmmspec.ref.frames import ANON, DIRTY, EXCLUSIVE, HUGE, HUGETLB
 from hmmspec.ref.rmap import MAPS
-from hmmspec.ref.spaces import Mm, Vma
+from hmmspec.ref.spaces import UFFD_WP, Mm, Vma
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.swapping import free_entry, put_mapping
 from hmmspec.ref.tasks import Steps, Task
@@ -20,17 +20,19 @@ from hmmspec.ref.thp import split_pmd
 from hmmspec.ref.tlb import flush_range
 
 
-def zap_range(k: Kernel, t: Task, vma: Vma, start: int, end: int) -> Steps[bool]:
+def zap_range(k: Kernel, t: Task, vma: Vma, start: int, end: int, keep_marks: bool = False) -> Steps[bool]:
     """Clear every entry of `[start, end)`; False: a PMD-size entry had to be split, and no page table could be had.
 
+    keep_marks: the area stays, so pages of a file that userfaultfd protects stay protected, by markers.
     The caller has called the notifiers' start, and calls their end.
     """
     mm = vma.mm
+    marks = keep_marks and not vma.anonymous and bool(vma.flags & UFFD_WP)
     if "zap-stops-early" in k.defects and end - start > 1:
         end -= 1
     vpn = start
     while vpn < end:
-        if k.bulk is not None and (done := k.bulk.zap(vma, vpn, end)) > vpn:
+        if k.bulk is not None and not marks and (done := k.bulk.zap(vma, vpn, end)) > vpn:
             vpn = done
             continue
         stop = min(end, (vpn | (HUGE - 1)) + 1)
@@ -48,12 +50,12 @@ def zap_range(k: Kernel, t: Task, vma: Vma, start: int, end: int) -> Steps[bool]
                     return False
             mm.pmd_lock.release(t)
         if mm.pmd.get(vpn >> 9, 0) & e.KIND == e.TABLE:
-            yield from _zap_table(k, t, mm, vpn, stop)
+            yield from _zap_table(k, t, mm, vpn, stop, marks)
         vpn = stop
     return True
 
 
-def _zap_table(k: Kernel, t: Task, mm: Mm, start: int, end: int) -> Steps[None]:
+def _zap_table(k: Kernel, t: Task, mm: Mm, start: int, end: int, marks: bool) -> Steps[None]:
     slot = k.tables.slot(mm, start)
     assert slot is not None
     words = k.tables.words
@@ -66,7 +68,7 @@ def _zap_table(k: Kernel, t: Task, mm: Mm, start: int, end: int) -> Steps[None]:
         word = words[slot]
         if not word:
             continue
-        words[slot] = 0
+        words[slot] = e.entry(e.MARKER, e.UFFD_MARK, e.UFFD) if marks and word & e.UFFD else 0
         present |= word & e.KIND in e.CACHED_KINDS
         _forget(k, mm, word, pages)
         yield "pte written"

@@ -200,6 +200,17 @@ def test_a_file_without_prove_lines_is_proved_whole(hmmspec, pages: Path) -> Non
     assert [r["every"] for r in reported(result)] == [["Page"]]
 
 
+@pytest.mark.usefixtures("answers")
+def test_beside_files_with_prove_lines_one_without_is_left_out(hmmspec, pages: Path) -> None:
+    bare = pages.with_name("bare.hmm")
+    bare.write_text(PAGES.replace("prove pinned_stay for every Page;", "").replace("spec pages", "spec bare"))
+    result = hmmspec("prove", "pages.hmm", "bare.hmm", "-i", "small", "--json")
+    assert properties(result) == ["pinned_stay"]
+    assert "bare.hmm has no 'prove' line" in result.err
+    result = hmmspec("prove", "pages.hmm", "bare.hmm", "-i", "small", "--json", "--property", "stays")
+    assert properties(result) == ["stays", "stays"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hmmspec.conform import commands as c
 from hmmspec.conform.generate import Generator, RandomChooser, Shape
 from hmmspec.conform.program import commands_of, from_json, length, to_json
-from hmmspec.conform.results import Result, runs
-from hmmspec.conform.stamps import STAMPS, TORN, page_of, stamp_of
+from hmmspec.conform.results import STAMPS, TORN, Result, runs
+from hmmspec.conform.stamps import page_of, stamp_of
 from hmmspec.conform.target import CAPABILITIES, needs
 from hmmspec.conform.wire import CommandError, command_from_json, result_from_json
 

@@ -28,6 +28,16 @@ TOLD: dict[str, tuple[tuple[Command, ...], Result]] = {
         ),
         Result("ENOENT"),
     ),
+    "who faults in one page brings back those behind it": (
+        (
+            OPEN,
+            c.Mmap("p0", 0, 2),
+            c.MigrateToDevice("p0", "dev0", 1),
+            c.DevRead("p0", "dev0", 0, 2),
+            c.Snapshot("p0", "dev0", 0, 2),
+        ),
+        Result(cpages=2, snapshot=(0x11, 0x02)),
+    ),
     "exclusive of a hole": ((OPEN, c.Exclusive("p0", "dev0", 0)), Result("EBUSY")),
     "exclusive of shared memory": (
         (OPEN, c.Mmap("p0", 0, kind="shared"), c.Exclusive("p0", "dev0", 0)),
@@ -49,12 +59,34 @@ TOLD: dict[str, tuple[tuple[Command, ...], Result]] = {
     ),
     "userfaultfd protection of a hole": ((c.UffdWp("p0", 0, on=False),), Result("ENOENT")),
     "userfaultfd passes over holes": ((c.Mmap("p0", 2), c.UffdWp("p0", 1, 2)), Result()),
+    "userfaultfd protection outlives MADV_DONTNEED in shared memory": (
+        (
+            OPEN,
+            c.Mmap("p0", 0, kind="shared"),
+            c.UffdWp("p0", 0),
+            c.Madvise("p0", 0, 1, "dontneed"),
+            c.DevRead("p0", "dev0", 0),
+            c.DevWrite("p0", "dev0", 0),
+        ),
+        Result(cpages=1, faults=1),
+    ),
     "userfaultfd leaves pages of a driver alone": ((OPEN, DRIVER, c.UffdWp("p0", 0)), Result("EINVAL")),
     "userfaultfd protection of an exclusive page": (
         (OPEN, c.Mmap("p0", 0), c.Exclusive("p0", "dev0", 0), c.UffdWp("p0", 0), c.Pagemap("p0", 0)),
         Result(cpages=1, pagemap=(38,)),
     ),
     "pages of a driver may be paged out": ((OPEN, DRIVER, c.Madvise("p0", 0, 1, "pageout")), Result()),
+    "pages that may not be accessed are paged out": (
+        (
+            OPEN,
+            c.Mmap("p0", 0, 2, kind="shared"),
+            c.DevRead("p0", "dev0", 0, 2),
+            c.Mprotect("p0", 0, 1, "none"),
+            c.Madvise("p0", 0, 2, "pageout"),
+            c.Pagemap("p0", 0, 2),
+        ),
+        Result(cpages=2, pagemap=(4, 4)),
+    ),
     "pages of a driver may be huge": ((OPEN, DRIVER, c.Madvise("p0", 0, 1, "hugepage")), Result()),
     "a small area never collapses": (
         (c.Mmap("p0", 0), c.Madvise("p0", 0, 2, "collapse")),

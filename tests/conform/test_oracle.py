@@ -9,8 +9,7 @@ import pytest
 from hmmspec.conform import commands as c
 from hmmspec.conform.commands import Command
 from hmmspec.conform.racing import DataJudge
-from hmmspec.conform.results import Result
-from hmmspec.conform.stamps import TORN
+from hmmspec.conform.results import TORN, Result
 from hmmspec.conform.target import Event
 
 OK = Result()

@@ -198,7 +198,7 @@ def test_too_little_time_is_incomplete() -> None:
         (["--target", "nowhere.at.all:make"], "cannot be loaded"),
         (["--target", "json:dumps"], "no hmmspec.conform.target.Target"),
         (["--profile", "2.4"], "no profile '2.4'"),
-        (["--defect", "no-such-thing"], "no defect no-such-thing"),
+        (["--defect", "no-such-thing"], "there is no defect 'no-such-thing'"),
         (["--seeded", "--defect", "fork-keeps-wrote"], "did you mean 'fork-keeps-write'?"),
         (["--replay", "/nowhere/x.json"], "cannot read"),
         (["--spec", "/nowhere/x.bind"], "/nowhere/x.bind"),
@@ -231,3 +231,54 @@ def test_the_plugin_costs_nothing_where_it_is_not_used() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "conform" not in loaded
     assert "checker" not in loaded
+
+
+class Impatient(FakeTarget):
+    """Ctrl-C comes at its Nth program."""
+
+    def __init__(self, at: int, bug: str = "") -> None:
+        super().__init__(bug)
+        self.at = at
+
+    def reset(self, seed: int = 0) -> None:
+        self.at -= 1
+        if not self.at:
+            raise KeyboardInterrupt
+        super().reset(seed)
+
+
+def test_an_interrupted_session_tells_what_was_done() -> None:
+    target = Impatient(20)
+    explorer = Explorer(target, [DataJudge()], Plan(3000, 1, (shape_for(target),)))
+    s = explorer.explore()
+    assert s.interrupted
+    assert s.programs == 19
+    assert s.commands
+    assert s.found is None
+    # It is over: nothing is run any more.
+    explorer.search(3000)
+    assert s.programs == 19
+
+
+def test_an_interrupted_session_keeps_what_was_found() -> None:
+    """Ctrl-C while the finding is made small: what was smallest by then is told."""
+    target = Impatient(0, "fork_shares")
+
+    def after(_: Session) -> None:
+        if explorer.failed and target.at < 0:
+            target.at = 3  # two programs more
+
+    explorer = Explorer(target, [DataJudge()], Plan(3000, 1, (shape_for(target),)), after)
+    s = explorer.explore()
+    assert s.interrupted
+    assert s.found is not None
+    assert s.found.findings
+    assert length(s.found.program) <= length(s.found.first)
+
+
+def test_the_command_line_says_130_when_interrupted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("hmmspec.cli.conform.target_of", lambda name, args: Impatient(5))
+    assert main(["conform", "--no-spec", "--quiet", "--steps", "500"]) == 130
+    assert "interrupted: 500 commands were asked for" in capsys.readouterr().out

@@ -160,6 +160,11 @@ def test_what_is_needed_must_be_there(tmp_path: Path, store: Store) -> None:
     assert store.all() == []
 
 
+def test_an_option_that_a_tree_has_no_more(tmp_path: Path, store: Store) -> None:
+    tree = make_tree(tmp_path / "tree", without=frozenset({"MIGRATION"}))
+    assert made(tree, store).image.lacking == ("MIGRATION: this tree has no such option",)
+
+
 def test_an_option_that_was_asked_for_must_be_there(tree: Path, store: Store) -> None:
     found = refused(tree, store, "HMM155", NO_SUCH_THING="y")
     assert "NO_SUCH_THING" in found.message and "--config-add" in (found.fix or "")
@@ -201,7 +206,10 @@ def test_an_error_of_the_compiler_is_shown(tree: Path, store: Store) -> None:
     assert "CC      mm/memory.o" in log.read_text()
     assert store.all() == []
     (tree / "mm/memory.c").write_text("int mended;\n")
-    assert "int mended;" in made(tree, store).image.kernel.read_text()
+    told: list[Step] = []
+    assert "int mended;" in made(tree, store, told=told).image.kernel.read_text()
+    # It goes on counting where the first one stopped: its steps are told as parts of a whole build.
+    assert told[0].done >= 1 and told[0].about is not None
 
 
 @pytest.mark.parametrize("left", [".config", "include/config/auto.conf", "arch/x86/include/generated/asm.h"])
@@ -296,7 +304,7 @@ def test_interrupted_builds_leave_nothing_half_done(tree: Path, store: Store) ->
         try:
             log = wait_for(store.objects, "hmmspec.log", "CC ")
             process.send_signal(kind)
-            assert process.wait(30) == 130
+            assert process.wait(60) == 130
         finally:
             process.kill()
             process.wait()
@@ -306,8 +314,25 @@ def test_interrupted_builds_leave_nothing_half_done(tree: Path, store: Store) ->
     assert "int memory;" in made(tree, store).image.kernel.read_text()
 
 
+def test_a_build_that_was_killed_is_gone_on_with(tree: Path, store: Store) -> None:
+    """Nobody knows when it ended: no time is trusted, and what it compiled of another text is compiled again."""
+    made(tree, store)
+    (tree / "mm/memory.c").write_text("int first;\n")
+    made(tree, store)
+    (folder,) = [path for path in store.objects.iterdir() if path.is_dir()]
+    edit_json(folder / "hmmspec.json", "ended", (1 << 62) - 1)
+    before = (tree / "mm/memory.c").stat()
+    (tree / "mm/memory.c").write_text("int other;\n")
+    os.utime(tree / "mm/memory.c", ns=(before.st_atime_ns, before.st_mtime_ns - 10**9))
+    assert "int other;" in made(tree, store).image.kernel.read_text()
+    # A folder that nobody knows anything of is built anew.
+    (folder / "hmmspec.json").write_text("{")
+    (tree / "mm/memory.c").write_text("int third;\n")
+    assert made(tree, store).steps == 4
+
+
 def wait_for(folder: Path, name: str, text: str) -> Path:
-    for _ in range(600):
+    for _ in range(2400):
         for path in folder.rglob(name):
             if text in path.read_text():
                 return path

@@ -31,13 +31,12 @@ from hmmspec.linux.protocol import Decoder, Frame, encode
 words = " ".join(sys.argv)
 port = socket.socket(fileno=int(re.search(r"socket,id=port,fd=(\\d+)", words).group(1)))
 initrd = open(re.search(r"-initrd (\\S+)", words).group(1), "rb").read()
-def serve(answer, most=None):
+def serve(answer, until=0):
     decoder = Decoder()
     while data := port.recv(65536):
         for frame in decoder.feed(data):
-            if most == 0:
+            if frame.kind == until:
                 return
-            most = most and most - 1
             port.sendall(encode(Frame(0x80, frame.sequence, answer(frame))))
 def hello(frame):
     return b"agent=1\\nkernel=6.12.0\\ninitrd=%d\\n" % len(initrd)
@@ -47,7 +46,7 @@ print("Linux version 6.12.0 (fake)", flush=True)
 
 @pytest.fixture
 def fake(tmp_path: Path) -> Callable[..., Boot]:
-    def make(text: str, seconds: float = 20.0) -> Boot:
+    def make(text: str, seconds: float = 200.0) -> Boot:
         program = tmp_path / "qemu"
         program.write_text(FAKE + text)
         program.chmod(0o755)
@@ -87,7 +86,7 @@ def test_it_starts_answers_and_is_killed(fake: Callable[..., Boot]) -> None:
 
 
 def test_one_that_dies_is_told_with_its_last_words(fake: Callable[..., Boot]) -> None:
-    machine = Machine(fake("serve(hello, 1)\nprint('Kernel panic - not syncing: fake', flush=True)"))
+    machine = Machine(fake("serve(hello, 2)\nprint('Kernel panic - not syncing: fake', flush=True)"))
     with pytest.raises(MachineError, match=r"died; it said last: .*Kernel panic - not syncing: fake"):
         machine.ask(Kind.RUN, b"x")
     assert not machine.running
@@ -97,7 +96,7 @@ def test_one_that_dies_is_told_with_its_last_words(fake: Callable[..., Boot]) ->
 
 
 def test_one_that_hangs_is_told(fake: Callable[..., Boot]) -> None:
-    machine = Machine(fake("serve(hello, 1)\ntime.sleep(1000)"))
+    machine = Machine(fake("serve(hello, 2)\ntime.sleep(1000)"))
     with pytest.raises(MachineError, match="does not answer"):
         machine.ask(Kind.RUN, b"x", seconds=0.2)
     assert machine.running

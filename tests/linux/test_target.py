@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from hmmspec.conform import commands as c
-from hmmspec.conform.linux.leaks import EVERY, TREND, WARM, Leaks
+from hmmspec.conform.linux.leaks import EVERY, TREND, WARM, Leaks, amounts, drift
 from hmmspec.conform.linux.target import LinuxTarget, capabilities_of, devices_of, image_of, make
 from hmmspec.conform.results import Result
 from hmmspec.conform.target import TargetLost, make_target
@@ -168,6 +168,27 @@ def test_huge_pages_and_swap_that_stay_taken() -> None:
     assert {f.name for f in leaks.look(counts(HugePages_Free=15, SwapFree=129_000))} == {"HugePages_Used", "SwapUsed"}
 
 
+def test_what_one_program_leaves_each_time() -> None:
+    steady = [amounts(counts(MemFree=1_900_000 - 5000 * (n == 0) + 300 * (n % 2))) for n in range(6)]
+    assert drift(steady, 30) == []
+    rising = [amounts(counts(MemFree=1_900_000 - 4 * 30 * n)) for n in range(6)]
+    assert [(f.check, f.message) for f in drift(rising, 30)] == [
+        ("leak", "memory in use and in no cache rises by 4.0 KiB with each run of the program")
+    ]
+    huge = [amounts(counts(HugePages_Free=16 - n)) for n in range(6)]
+    assert [f.name for f in drift(huge, 30)] == ["HugePages_Used"]
+
+
+@compiled
+def test_a_program_is_run_again_and_again_to_see_what_it_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    with hosted_target() as target:
+        assert isinstance(target, LinuxTarget)
+        looks = iter(range(100))
+        monkeypatch.setattr(target, "_left", lambda: counts(MemFree=1_900_000 - 100 * next(looks)))
+        assert [f.name for f in target.leaks_of((c.Mmap("p0", 0), c.Store("p0", 0)), 30)] == ["Used"]
+        assert next(looks) == 6
+
+
 # ---------------------------------------------------------------- a real one
 
 
@@ -205,6 +226,25 @@ def test_pages_go_to_the_devices_and_back(real: LinuxTarget) -> None:
         assert got[8].stamps == got[10].stamps == (7, 90, 9, 10)
         assert [r.error for r in got[11:]] == ["EEXIST", "", "EBADF"]
         assert real.findings() == () and real.finish() == ()
+
+
+@pytest.mark.slow
+def test_a_close_reaches_the_device_whatever_earlier_programs_had_open(real: LinuxTarget) -> None:
+    if not real.profile["evict_on_close"]:
+        pytest.skip("a close of this test device moves nothing")
+    for _ in range(3):
+        # Processes that are new while devices are still open from the program before.
+        real.reset()
+        real.run_all([c.Open("p0", "dev0"), c.Spawn("p1"), c.Open("p1", "dev0"), c.Fork("p0", "p2"), c.Kill("p0")])
+        real.reset()
+        got = real.run_all(
+            [
+                c.Spawn("p1"), c.Spawn("p2"), c.Open("p0", "dev0"), c.Open("p0", "dev1"), c.Mmap("p0", 0, 2),
+                c.Store("p0", 0, 2), c.MigrateToDevice("p0", "dev0", 0, 2), c.Close("p0", "dev0"),
+                c.Snapshot("p0", "dev1", 0, 2),
+            ]
+        )  # fmt: skip
+        assert got[6].ok and got[8].snapshot == (2, 2)
 
 
 @pytest.mark.slow

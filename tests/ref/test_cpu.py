@@ -453,8 +453,8 @@ def collapsing(m: Machine) -> None:
     m.advise("collapse", 1024 - 512)
     assert m.mm.pmd[1] & e.KIND == e.PRES
     assert [m.load(BASE + i, cpu=1) for i in range(0, 512, 50)] == [b"%04d" % i for i in range(0, 512, 50)]
-    with pytest.raises(Errno, match="EINVAL"):
-        m.advise("collapse", 300)
+    m.advise("collapse", 300)  # no whole huge page in it: nothing to do, as Linux sees it
+    assert m.mm.pmd[1] & e.KIND == e.PRES
 
 
 @script
@@ -475,7 +475,7 @@ def hugetlb(m: Machine) -> None:
     with pytest.raises(Errno, match="EINVAL"):
         m.unmap(5)
     with pytest.raises(Errno, match="ENOMEM"):
-        m.map(5 * 512, 8192, flags=HUGETLB)
+        m.map(17 * 512, 8192, flags=HUGETLB)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -170,7 +170,7 @@ class Player:
             return
         write = self.random.random() < 0.5 and pages[page].permissions == RW
         pin, fast = self.random.random() < 0.5, self.random.random() < 0.5
-        got = self.m.run(gup, mm, BASE + page, 1, write=write, pin=pin, fast=fast, cpu=cpu)
+        got = self.m.run(gup, mm, BASE + page, 1, write=write, pin=pin, longterm=pin, fast=fast, cpu=cpu)
         data = self.k.frames.data
         assert data is not None
         if self.random.random() < 0.3 and len(self.model.spaces) < 4 and pages[page].key is None:

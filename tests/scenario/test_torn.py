@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hmmspec.conform.results import Result
+from hmmspec.conform.results import TORN, Result
 from hmmspec.conform.scenario.judge import judge
 from hmmspec.conform.scenario.plan import WantOutcome, WantStamps
-from hmmspec.conform.stamps import TORN
 
 ONE = (WantOutcome("ok"), WantStamps(0, 2, 0, ((1, False),)))
 TWO = (WantOutcome("ok"), WantStamps(0, 2, 0, ((1, False), (11, False))))

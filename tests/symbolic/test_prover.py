@@ -3,6 +3,10 @@ way."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,9 +16,11 @@ from hmmspec.checker.symbolic.cells import Id, abstract, concrete, renamed, slot
 from hmmspec.checker.symbolic.encoding import Encoding
 from hmmspec.checker.symbolic.grounded import Grounded, Known
 from hmmspec.checker.symbolic.induction import Claim, Induction
+from hmmspec.checker.symbolic.lemmas import Lemma
 from hmmspec.checker.symbolic.open_encoding import OpenEncoding
 from hmmspec.checker.symbolic.prover import Goal, Proved, ProveOptions, goals_of, prove
 from hmmspec.checker.symbolic.samples import Instances, Sampler
+from hmmspec.checker.symbolic.seen import contradicted
 from hmmspec.checker.symbolic.strengthen import Strengthener
 from hmmspec.checker.verdict import Level, Status
 from hmmspec.checker.verify import verify
@@ -105,6 +111,37 @@ def test_what_is_false_has_a_real_run() -> None:
         instances = Instances(spec, build_all(spec)[0], ("Cpu", "Page"))
         system = next(instances.of(s) for s in instances.sizes(4) if str(s) == f"{sizes['CPUS']} Cpu, {size} Page")
         assert verify(system, v.trace, v.property) == []
+
+
+def test_runs_are_looked_for_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody tries to prove what a short run violates."""
+    asked: list[str] = []
+
+    def add(_search: Strengthener, _g: Grounded, claim: Known, _holes: int) -> bool:
+        asked.append(claim.name)
+        return False
+
+    monkeypatch.setattr(Strengthener, "add", add)
+    found = proved(("nobody", "few", "no_move"))
+    assert [v.status for v in found.verdicts] == [Status.VIOLATED, Status.VIOLATED, Status.UNKNOWN]
+    assert set(asked) == {"no_move"}
+    assert found.verdicts[2].proof is not None
+    assert "of 16 instances with up to 4 of each type" in found.verdicts[2].proof.reason
+    assert [dict(v.proof.sizes) for v in found.verdicts[:2] if v.proof] == [
+        {"CPUS": "1", "PAGES": "1"},
+        {"CPUS": "1", "PAGES": "3"},
+    ]
+
+
+def test_the_order_of_sets_does_not_matter() -> None:
+    """The same is found with any hash seed."""
+    said = []
+    for seed in ("0", "1"):
+        command = [sys.executable, "-m", "hmmspec", "prove", "--json", "--quiet", "specs/mirror.hmm"]
+        env = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+        said.append([v["proof"]["invariants"] for v in json.loads(done.stdout)["verdicts"]])
+    assert said[0] == said[1]
 
 
 def test_what_counts_is_refused_by_name() -> None:
@@ -198,6 +235,13 @@ def test_no_sampled_state_contradicts_a_candidate(name: str) -> None:
         for r in samples:
             holds = r.interp.truth(lemma.expr(r.interp.system))
             assert all(map(holds, r.states)), lemma
+            # By columns the same comes out, of what is true and of what is not.
+            assert not contradicted(lemma, r)
+            for i in range(len(lemma.literals)):
+                less = Lemma((*lemma.literals[:i], *lemma.literals[i + 1 :]))
+                if less.literals:
+                    truth = r.interp.truth(less.expr(r.interp.system))
+                    assert contradicted(less, r) is not all(map(truth, r.states)), less
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "specs").glob("*.hmm")), ids=lambda p: p.stem)

@@ -55,6 +55,24 @@ def look(instances: Instances, sizes: Sizes, names: Collection[str], states: int
     return Looked(reached, wrong, erred, runs)
 
 
+def with_fewer(instances: Instances, runs: Runs) -> Runs:
+    """The same properties violated with as few identities of each type as are needed."""
+    known: dict[Sizes, Runs] = {}
+    out: Runs = {}
+    for name, run in runs.items():
+        for at in range(len(instances.every)):
+            of = run[2].of
+            for n in range(1, of[at][1]):
+                sizes = Sizes((*of[:at], (of[at][0], n), *of[at + 1 :]))
+                if sizes not in known:
+                    known[sizes] = look(instances, sizes, runs).runs
+                if name in known[sizes]:
+                    run = known[sizes][name]
+                    break
+        out[name] = run
+    return out
+
+
 @dataclass
 class Searched:
     """A search for real runs.  largest: identities of each type; of, begun, whole: how many instances there are, how

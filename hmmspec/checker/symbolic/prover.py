@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from hmmspec.checker.symbolic.falsify import FIRST, Runs, look, real_runs
+from hmmspec.checker.symbolic.falsify import FIRST, Runs, look, real_runs, with_fewer
 from hmmspec.checker.symbolic.gaps import smallest
 from hmmspec.checker.symbolic.grounded import Grounded, Known, judged
 from hmmspec.checker.symbolic.induction import Claim, Induction
@@ -255,7 +255,7 @@ class _Prover:
         self._tell(f"runs with {sizes}")
         wanted = [n for n in self.goal.properties if n not in self.runs]
         looked = look(self.instances, sizes, wanted, states)
-        self.runs.update(looked.runs)
+        self.runs.update(with_fewer(self.instances, looked.runs))
         for k in [*self._wanted(), *self.search.helpers]:
             wrong = k.judged in looked.erred if k.judged else k.name in looked.wrong | looked.erred
             if wrong and k not in self.search.violated:

@@ -95,6 +95,7 @@ class _Binder:
         self.listed = bool(visible)
         self.observations = {o.name: o for o in system.observations}
         self.used: dict[str, None] = {}
+        self.unknown: set[str] = set()  # names that the spec does not have: each is told once
         self.named = frozenset(m.name for m in binding.members)
         self.slots: dict[tuple[s.Expr, Type], int] = {}
         self.slot_list: list[Slot] = []
@@ -277,6 +278,9 @@ class _Binder:
     def _does(self, a: s.Happens, names: frozenset[str]) -> Atom | None:
         self.used[a.event] = None
         if a.event not in self.rules:
+            if a.event in self.unknown:
+                return None
+            self.unknown.add(a.event)
             self.diagnostics.error(
                 "HMM131",
                 a.span,
@@ -302,6 +306,9 @@ class _Binder:
     def _sees(self, a: s.Sees, names: frozenset[str]) -> Atom | None:
         found = self.observations.get(a.observation)
         if found is None:
+            if a.observation in self.unknown:
+                return None
+            self.unknown.add(a.observation)
             self.diagnostics.error(
                 "HMM131",
                 a.span,

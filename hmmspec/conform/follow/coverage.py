@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from hmmspec.conform.follow.sets import Edge, Rules
+from hmmspec.conform.follow.nodes import Edge, Rules
 from hmmspec.system.system import Rule, System
 
 

@@ -9,8 +9,9 @@ from typing import Literal
 
 from hmmspec.clib.compile import Building, CannotCompile
 from hmmspec.conform.follow.bind import Bound
+from hmmspec.conform.follow.nodes import Node, States, TooMany
 from hmmspec.conform.follow.packed import Library, PackedSets
-from hmmspec.conform.follow.sets import Node, Sets, States, TooMany
+from hmmspec.conform.follow.sets import Sets
 from hmmspec.conform.follow.unit import text_for
 from hmmspec.diagnostics import Limit
 from hmmspec.system.faults import SpecFault

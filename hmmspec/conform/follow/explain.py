@@ -9,7 +9,8 @@ from itertools import islice
 
 from hmmspec.conform.follow.groups import Call, Group, Item, label_of
 from hmmspec.conform.follow.load import Loaded
-from hmmspec.conform.follow.sets import Node, Sets, TooMany
+from hmmspec.conform.follow.nodes import Node, TooMany
+from hmmspec.conform.follow.sets import Sets
 from hmmspec.conform.follow.shapes import WILD, Atom, Label, Shape
 from hmmspec.conform.follow.values import UNKNOWN, Env, EventError, Member
 from hmmspec.diagnostics import Span

@@ -15,8 +15,8 @@ from hmmspec.conform.follow.engines import Engine, Kind, too_many
 from hmmspec.conform.follow.explain import Explainer
 from hmmspec.conform.follow.groups import Call, Choice, Exhausted, Group, Item, Key, Programs
 from hmmspec.conform.follow.load import Loaded, unknown_event, wrong_event
+from hmmspec.conform.follow.nodes import Edge, Node, TooMany
 from hmmspec.conform.follow.seen import Seen, seen
-from hmmspec.conform.follow.sets import Edge, Node, TooMany
 from hmmspec.conform.follow.shapes import NO_WAY, Shape
 from hmmspec.conform.follow.values import UNKNOWN, Env, EventError, truth
 from hmmspec.conform.target import Behaviour, Event, Finding, Target

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from hmmspec.conform.follow.bind import Meaning
+from hmmspec.conform.follow.nodes import Node, States
 from hmmspec.conform.follow.seen import Seen
-from hmmspec.conform.follow.sets import Node, States
 from hmmspec.conform.follow.shapes import WILD, Atom, Label, Program, Shape
 from hmmspec.conform.follow.values import NO_VALUE, Env, Member
 

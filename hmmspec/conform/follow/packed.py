@@ -15,7 +15,8 @@ from typing import Any
 from hmmspec.checker.native.packing import Packing
 from hmmspec.checker.native.values import is_plain
 from hmmspec.clib.compile import Built, CannotCompile
-from hmmspec.conform.follow.sets import KEPT, Config, Edge, Node, Rules, Sets, TooMany, forgotten
+from hmmspec.conform.follow.nodes import Config, Edge, Node, Rules, TooMany, forgotten
+from hmmspec.conform.follow.sets import KEPT, Sets
 from hmmspec.conform.follow.shapes import WILD, Label, Program
 from hmmspec.conform.follow.unit import member_slots
 from hmmspec.diagnostics import Limit

@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import Literal
 
-from hmmspec.diagnostics import NOWHERE, Span
+from hmmspec.conform.tree import Name as Name
+from hmmspec.conform.tree import Number as Number
+from hmmspec.conform.tree import Text as Text
+from hmmspec.diagnostics import Node as Node
 from hmmspec.records import dataclass
 
-
-@dataclass(frozen=True, kw_only=True)
-class Node:
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
-
-
 # ---------------------------------------------------------------- expressions over an event's fields
-
-
-@dataclass(frozen=True)
-class Number(Node):
-    value: int
-
-
-@dataclass(frozen=True)
-class Text(Node):
-    value: str
-
-
-@dataclass(frozen=True)
-class Name(Node):
-    """A field, a parameter of a define, `i`, `ok`, `null`, `true`, `false`; anything else is a literal of the spec."""
-
-    name: str
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,16 @@ from itertools import pairwise
 
 from hmmspec.conform.target import Finding
 
-EVERY = 100  # programs between two looks
+EVERY = 40  # programs between two looks
 WARM = 3  # looks until caches have their size
 TREND = 4  # looks in a row that must each show more in use
 RISE = 64  # KiB by which each of them must
 # By how much an amount may be higher; each CPU keeps some places of swap for itself.
 EXACT = {"AnonPages": 64, "Shmem": 64, "SwapUsed": 1024, "HugePages_Used": 0}
-CACHES = ("MemFree", "Slab", "PageTables", "KernelStack", "Cached", "Buffers", "AnonPages", "Percpu", "SwapCached")
+# Memory that is free, or in a cache, or counted by itself.
+CACHES = (
+    "MemFree", "CpuFree", "Slab", "PageTables", "KernelStack", "Cached", "Buffers", "AnonPages", "Percpu", "SwapCached",
+)  # fmt: skip
 
 
 class Leaks:
@@ -40,8 +43,7 @@ class Leaks:
 
     def look(self, text: str) -> list[Finding]:
         """Take what is there now (`name=number` on each line); what is wrong, each kind once for a boot."""
-        told = {name: int(value) for name, _, value in (line.partition("=") for line in text.splitlines())}
-        self.looks.append(_amounts(told))
+        self.looks.append(amounts(text))
         wrong = self._risen() if len(self.looks) > WARM else {}
         out = [_leak(name, was, now) for name, (was, now) in wrong.items() if name not in self._told]
         self._told |= set(wrong)
@@ -54,6 +56,28 @@ class Leaks:
         if len(recent) > TREND and all(b - a >= RISE for a, b in pairwise(recent)):
             out["Used"] = recent[0], recent[-1]
         return out
+
+
+def drift(looks: list[dict[str, int]], runs: int) -> list[Finding]:
+    """What a program leaves behind each time: looks before and after several rounds of so many runs each.
+
+    The first two rounds fill caches.  What rises in each of the others, by a page in every second run at least, leaks.
+    """
+    out: list[Finding] = []
+    rest = looks[2:]
+    for name in (*EXACT, "Used"):
+        least = 1 if name == "HugePages_Used" else 2 * runs
+        if len(rest) > 2 and all(b[name] - a[name] >= least for a, b in pairwise(rest)):
+            each = (rest[-1][name] - rest[0][name]) / (runs * (len(rest) - 1))
+            unit = "huge pages" if name == "HugePages_Used" else "KiB"
+            what = "memory in use and in no cache" if name == "Used" else name
+            out.append(Finding("leak", f"{what} rises by {each:.1f} {unit} with each run of the program", name))
+    return out
+
+
+def amounts(text: str) -> dict[str, int]:
+    """What the agent tells (`name=number` on each line), in KiB."""
+    return _amounts({name: int(value) for name, _, value in (line.partition("=") for line in text.splitlines())})
 
 
 def _amounts(told: Mapping[str, int]) -> dict[str, int]:

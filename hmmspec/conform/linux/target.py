@@ -16,7 +16,8 @@ from hmmspec.conform.commands import Command
 from hmmspec.conform.linux import codec
 from hmmspec.conform.linux.codec import Answer, Names, Status, Told, TooMany
 from hmmspec.conform.linux.console import console_findings
-from hmmspec.conform.linux.leaks import Leaks
+from hmmspec.conform.linux.leaks import Leaks, amounts, drift
+from hmmspec.conform.program import Step, play
 from hmmspec.conform.results import Result
 from hmmspec.conform.target import DeviceKind, Finding, Target, TargetLost, register
 from hmmspec.diagnostics import SpecError
@@ -28,11 +29,12 @@ from hmmspec.ref.profile import BEHAVIOURS, profile
 
 KINDS: tuple[DeviceKind, ...] = ("private", "private", "coherent", "coherent")  # of the devices 0 to 3
 PATIENCE = 20.0  # seconds without progress after which a process of the guest is said to hang
+ROUNDS = 6  # of runs of one program between which is looked for what it leaves behind
 ALWAYS = frozenset({"race", "file", "mremap", "dontfork"})
 
 # What the kernel's source shows -> the behaviours of that name in the reference's profiles.
 _SHOWN = {
-    "thp_device": ("device_thp", "range_fault_pmd_owner"),
+    "thp_device": ("device_thp", "range_fault_pmd_owner", "splits_pte_mapped"),
     "fail_alloc": ("fail_alloc",),
     "close_evicts": ("evict_on_close", "close_evicts_everybody"),
     "fault_trylock": ("fault_trylocks",),
@@ -236,13 +238,24 @@ class LinuxTarget(Target):
     def _finish(self) -> tuple[Finding, ...]:
         """Now and then all processes end for good, and what the kernel has left is counted."""
         self._running()
-        if not self._leaks.due():
-            return ()
+        return tuple(self._leaks.look(self._left())) if self._leaks.due() else ()
+
+    def _left(self) -> str:
+        """End all processes, and see what is in use then."""
         if self._ask(Kind.RESET, b"", 4 * self.patience) != b"stuck=0\n":
             raise self._lose("hang", "a process does not end")
         self._fresh = True
-        found = self._leaks.look(self._ask(Kind.COUNTS, b"", 4 * self.patience).decode())
-        return tuple(found)
+        return self._ask(Kind.COUNTS, b"", 4 * self.patience).decode()
+
+    def leaks_of(self, program: Sequence[Step], times: int = 200) -> tuple[Finding, ...]:
+        """What is left behind by a program that is run again and again.  Raises TargetLost."""
+        runs = max(1, times // ROUNDS)
+        looks: list[dict[str, int]] = []
+        for _ in range(ROUNDS):
+            for seed in range(runs):
+                play(self, program, seed)
+            looks.append(amounts(self._left()))
+        return tuple(drift(looks, runs))
 
 
 def devices_of(greeting: Mapping[str, str]) -> dict[str, DeviceKind]:

@@ -195,7 +195,7 @@ class ExprParser:
         token = self.here
         if token.kind == "number":
             self.take()
-            return s.Num(number(token.text), span=token.span)
+            return s.Number(number(token.text), span=token.span)
         if token.kind == "string":
             self.take()
             return s.Text(token.text[1:-1], span=token.span)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 
-from hmmspec.conform.results import PAGEMAP_EXCLUSIVE, Result
+from hmmspec.conform.results import PAGEMAP_EXCLUSIVE, TORN, Result
 from hmmspec.conform.scenario.forms import BYTES, MAPS
 from hmmspec.conform.scenario.plan import Want, WantBits, WantCount, WantOutcome, WantStamps
 from hmmspec.conform.scenario.values import count_of
-from hmmspec.conform.stamps import TORN
 from hmmspec.records import dataclass
 
 _COMPARE: dict[str, Callable[[int, int], bool]] = {

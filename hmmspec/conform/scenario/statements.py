@@ -144,7 +144,7 @@ class StatementParser(ExprParser):
         first = self.take()
         if first.text == "repeat":
             count = self.expr()
-            values: s.Values = s.Range(s.Num(0, span=count.span), count, span=count.span)
+            values: s.Values = s.Range(s.Number(0, span=count.span), count, span=count.span)
             return s.For("", values, self.block("repeat"), span=first.span)
         name = self.new_name("a loop's value")
         if self.here.text != "in":

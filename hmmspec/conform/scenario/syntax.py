@@ -5,38 +5,15 @@ A file holds scenarios, and values and procedures that all of them may use.  Eve
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import Literal, TypeAlias
 
-from hmmspec.diagnostics import NOWHERE, Span
+from hmmspec.conform.tree import Name as Name
+from hmmspec.conform.tree import Number as Number
+from hmmspec.conform.tree import Text as Text
+from hmmspec.diagnostics import Node as Node
 from hmmspec.records import dataclass
 
-
-@dataclass(frozen=True, kw_only=True)
-class Node:
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
-
-
 # ---------------------------------------------------------------- expressions
-
-
-@dataclass(frozen=True)
-class Num(Node):
-    value: int
-
-
-@dataclass(frozen=True)
-class Text(Node):
-    """`"fast"`: to compare with a behaviour whose value is a word."""
-
-    value: str
-
-
-@dataclass(frozen=True)
-class Name(Node):
-    """A parameter, a value, a loop's name, a behaviour, or one of `private`, `coherent`, `true`, `false`."""
-
-    name: str
 
 
 @dataclass(frozen=True)
@@ -92,7 +69,7 @@ class Listed(Node):
     items: tuple[Expr, ...]
 
 
-Expr: TypeAlias = Num | Text | Name | Unary | Binary | Member | FieldOf | Function
+Expr: TypeAlias = Number | Text | Name | Unary | Binary | Member | FieldOf | Function
 Values: TypeAlias = Range | Listed
 
 # ---------------------------------------------------------------- expectations

@@ -8,12 +8,12 @@ from contextlib import suppress
 from dataclasses import field
 
 from hmmspec.conform.commands import ARENA_PAGES, Command, Kill, Spawn
+from hmmspec.conform.results import STAMPS
 from hmmspec.conform.scenario import syntax as s
 from hmmspec.conform.scenario.forms import FORMS, Form
 from hmmspec.conform.scenario.plan import OK, Cases, Judge, Outcomes, PlanStep, RaceStep, Step, Value
 from hmmspec.conform.scenario.values import Evaluator, Unseen, mistake
 from hmmspec.conform.scenario.wants import wants
-from hmmspec.conform.stamps import STAMPS
 from hmmspec.conform.target import CAPABILITIES, needs
 from hmmspec.diagnostics import Diagnostics, SpecError, did_you_mean
 from hmmspec.records import dataclass

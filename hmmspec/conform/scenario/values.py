@@ -73,7 +73,7 @@ class Evaluator:
     def value(self, expr: s.Expr) -> Value:
         """The value of any expression.  Raises SpecError, Unseen."""
         match expr:
-            case s.Num(value):
+            case s.Number(value):
                 return value
             case s.Text(text):
                 return text

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from hmmspec.conform.commands import Command
+from hmmspec.conform.results import STAMPS, TORN
 from hmmspec.conform.scenario import syntax as s
 from hmmspec.conform.scenario.forms import BYTES, MAPS, PLACES
 from hmmspec.conform.scenario.plan import OK, Cases, Want, WantBits, WantCount, WantOutcome, WantStamps
 from hmmspec.conform.scenario.values import Evaluator, mistake
-from hmmspec.conform.stamps import STAMPS, TORN
 
 _ALL_BITS = 0xFF
 

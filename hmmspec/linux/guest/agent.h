@@ -119,11 +119,13 @@ int start_worker(int number);
 void work(void) __attribute__((noreturn));
 void carry_out(uint32_t number);
 char *buffer_of(uint64_t pages);
+void prepare_buffers(void);
 void buffer_done(char *buffer, uint64_t pages);
 void *room(struct result *r, uint32_t data, uint64_t bytes);
 void wake(_Atomic uint32_t *word);
 void wait_while(_Atomic uint32_t *word, uint32_t value, int milliseconds);
 bool alive(int pid);
+void stay_on(int cpu);
 void bury(int number);
 void forget_process(void);
 
@@ -171,6 +173,7 @@ void mark(uint32_t sequence);
 int open_port(void);
 bool write_text(const char *path, const char *text);
 uint64_t first_number(const char *path, const char *key);
+uint64_t all_numbers(const char *path, const char *key);
 
 /* keeper.c */
 void serve(int port) __attribute__((noreturn));

@@ -7,16 +7,35 @@
 #include <sys/prctl.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agent.h"
 
 #define SHARED ((void *)0x180000000000ul)
 
+/* The rate of the processor's own clock, in kHz: emulated machines have that of their host. */
+static int tell_tsc(void)
+{
+	struct timespec from, to;
+	uint64_t first = __builtin_ia32_rdtsc(), last;
+
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	usleep(100000);
+	last = __builtin_ia32_rdtsc();
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	printf("%.0f\n", (double)(last - first) * 1e6 /
+				 ((double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec)));
+	return 0;
+}
+
 int main(int count, char **words)
 {
 	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
 	int port = 3;
+
+	if (count == 2 && !strcmp(words[1], "--tsc"))
+		return tell_tsc();
 
 	on_host = count == 3 && !strcmp(words[1], "--host");
 	if (on_host) {
@@ -42,6 +61,8 @@ int main(int count, char **words)
 	signal(SIGCHLD, SIG_IGN); /* ended processes go by themselves */
 	signal(SIGPIPE, SIG_IGN);
 	catch_signals();
+	prepare_buffers();
 	know_zero();
+	stay_on(0);
 	serve(port);
 }

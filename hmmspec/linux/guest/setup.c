@@ -38,24 +38,43 @@ bool write_text(const char *path, const char *text)
 	return good;
 }
 
+/* The text of a small file. */
+static const char *text_of(const char *path)
+{
+	static char text[65536];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t used = 0;
+	ssize_t n;
+
+	while (fd >= 0 && (n = read(fd, text + used, sizeof(text) - 1 - used)) > 0)
+		used += (size_t)n;
+	if (fd >= 0)
+		close(fd);
+	text[used] = 0;
+	return text;
+}
+
+static uint64_t number_at(const char *text)
+{
+	return strtoull(text + strcspn(text, "0123456789"), NULL, 10);
+}
+
 /* The first number after `key` in a file; 0 where there is none. */
 uint64_t first_number(const char *path, const char *key)
 {
-	static char text[32768];
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	uint64_t value = 0;
-	ssize_t n;
-	char *at;
+	const char *at = strstr(text_of(path), key);
 
-	if (fd < 0)
-		return 0;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[n > 0 ? n : 0] = 0;
-	at = strstr(text, key);
-	if (at)
-		value = strtoull(at + strlen(key) + strcspn(at + strlen(key), "0123456789"), NULL, 10);
-	return value;
+	return at ? number_at(at + strlen(key)) : 0;
+}
+
+/* The sum of the numbers after each `key`. */
+uint64_t all_numbers(const char *path, const char *key)
+{
+	uint64_t sum = 0;
+
+	for (const char *at = text_of(path); (at = strstr(at, key)); at += strlen(key))
+		sum += number_at(at + strlen(key));
+	return sum;
 }
 
 static void mount_at(const char *what, const char *where, const char *options)
@@ -95,6 +114,7 @@ void set_up(void)
 		{ "/sys/kernel/mm/transparent_hugepage/khugepaged/defrag", "0" },
 		{ "/sys/kernel/mm/transparent_hugepage/khugepaged/pages_to_scan", "1" },
 		{ "/proc/sys/kernel/numa_balancing", "0" },
+		{ "/sys/kernel/debug/fault_around_bytes", "4096" }, /* a fault maps the page that it is about */
 		{ "/proc/sys/kernel/printk", "7 4 1 7" },
 		{ "/proc/sys/kernel/hung_task_timeout_secs", "20" },
 		{ "/proc/sys/vm/swappiness", "0" },
@@ -134,7 +154,8 @@ int open_port(void)
 {
 	static const char folder[] = "/sys/class/virtio-ports";
 
-	for (int tries = 0; tries < 200; tries++) {
+	/* Who waits for us has a limit of its own, by a clock that can be trusted. */
+	for (;;) {
 		DIR *d = opendir(folder);
 		struct dirent *entry;
 		char path[600], name[64];
@@ -161,5 +182,4 @@ int open_port(void)
 			return fd;
 		usleep(50000);
 	}
-	return -1;
 }

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -50,6 +51,21 @@ bool alive(int pid)
 	return pid > 0 && (kill(pid, 0) == 0 || errno != ESRCH);
 }
 
+/*
+ * One after the other, all is done on one CPU: what lies in the lists of a CPU, and what a command takes from there, is
+ * then the same each time.  At once, each has a CPU of its own as far as there are any.
+ */
+void stay_on(int cpu)
+{
+	cpu_set_t set;
+
+	if (on_host)
+		return;
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
 /* ---- room for data */
 
 char *buffer_of(uint64_t pages)
@@ -60,6 +76,12 @@ char *buffer_of(uint64_t pages)
 		return small[thread];
 	p = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	return p == MAP_FAILED ? NULL : p;
+}
+
+/* A child needs nothing of its parent's buffers: to fork is quicker without. */
+void prepare_buffers(void)
+{
+	madvise(small, sizeof(small), MADV_WIPEONFORK);
 }
 
 void buffer_done(char *buffer, uint64_t pages)
@@ -83,14 +105,28 @@ void *room(struct result *r, uint32_t data, uint64_t bytes)
 
 /* ---- processes */
 
+/* What is open is the parent's: above all the keeper's second references to devices.  Only gup_test is for all. */
+static void close_all(void)
+{
+	if (gup_fd < 0) {
+		close_range(3, ~0u, 0);
+		return;
+	}
+	if (gup_fd > 3)
+		close_range(3, (unsigned)gup_fd - 1, 0);
+	close_range((unsigned)gup_fd + 1, ~0u, 0);
+}
+
 static void become(int number)
 {
 	self = &shared->workers[number];
 	thread = 0;
+	stay_on(0);
 	prctl(PR_SET_NAME, "worker");
 	forget_holds();
 	forget_looks();
 	forget_devices();
+	close_all();
 	atomic_store(&self->held, 0);
 	atomic_store(&self->posted, 0);
 	atomic_store(&self->taken, 0);
@@ -282,6 +318,7 @@ static void *run_list(void *arg)
 	uint64_t random = (shared->seed + 1) * 0x9E3779B97F4A7C15ull + (uint64_t)(l - shared->lists + 1) * 0xD1B54A32D192ED03ull;
 
 	thread = (unsigned)(l - shared->lists) + 1;
+	stay_on((int)((l - shared->lists) % get_nprocs()));
 	/* Its pages are there before it begins. */
 	memset(small[thread], 1, sizeof(small[thread]));
 	atomic_fetch_add(&shared->ready, 1);
