@@ -67,7 +67,7 @@ class _Register:
         if value in self.cell.values and not any(w.before(call) for w in sure):
             return True
         return any(
-            v == value and not call.before(w) and not any(w.before(o) and o.before(call) for o in sure)
+            v in (value, TORN) and not call.before(w) and not any(w.before(o) and o.before(call) for o in sure)
             for w, v, _ in self.writes
         )
 
@@ -84,9 +84,10 @@ class _Register:
             self.cell.write(*last)
         else:
             self.cell.maybe(*last)
-        if not atomic and any(
+        at_once = any(
             not a.before(b) and not b.before(a) for a, _, _ in self.writes for b, _, _ in self.writes if a is not b
-        ):
+        )
+        if TORN in last or (at_once and not atomic):
             self.cell.forget()
 
 
@@ -167,7 +168,7 @@ def _episode(oracle: Oracle, calls: Sequence[Call]) -> list[Finding]:
     for register in registers.values():
         for call, value in register.wrong(oracle.atomic):
             held = "anything" if register.cell.values is None else " or ".join(map(str, sorted(register.cell.values)))
-            written = ", ".join(str(v) for _, v, _ in register.writes) or "nothing"
+            written = ", ".join("?" if v == TORN else str(v) for _, v, _ in register.writes) or "nothing"
             shown = "words of no stamp" if value == TORN else value
             message = f"{call.command}: {register.told} was read as {shown}; it held {held}, and {written} was written"
             found.append(Finding("data", message, "torn" if value == TORN else "lost", call.number))
@@ -397,12 +398,12 @@ def _access(oracle: Oracle, call: Call, unstable: _Unstable, registers: dict[int
 
 
 def _written(command: Command, result: Result, k: int) -> list[int]:
-    """What a command writes to the page number k of its range, if that is known."""
+    """What a command writes to the page number k of its range, if anything; TORN: nobody knows what."""
     match command:
         case c.Store(stamp=stamp) | c.DevWrite(stamp=stamp):
             return [stamp + k]
-        case c.Increment() if k < len(result.stamps) and result.stamps[k] != TORN:
-            return [result.stamps[k] + 1]
+        case c.Increment() if k < len(result.stamps):
+            return [TORN if result.stamps[k] == TORN else result.stamps[k] + 1]
         case _:
             return []
 

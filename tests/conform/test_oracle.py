@@ -150,6 +150,17 @@ def test_words_of_no_stamp_are_a_finding_in_a_race_too() -> None:
     assert "no stamp" in raced(MAPPED, [(0, c.Pagemap("p0", 0)), (1, LOAD), (0, OK), (1, one(TORN))], atomic=False)[0]
 
 
+def test_increments_at_once_may_each_see_half_of_the_other() -> None:
+    """What one that read half a page wrote is not known, and whoever comes after it may read that."""
+    add = c.Increment("p0", 0)
+    race: list[tuple[int, Command | Result]] = [(0, add), (1, add), (2, add)]
+    race += [(0, one(TORN)), (1, one(TORN)), (2, one(12)), (3, LOAD), (3, one(13))]
+    assert raced(MAPPED, race, atomic=False) == []
+    assert "no stamp" in raced(MAPPED, race)[0]
+    alone: list[tuple[int, Command | Result]] = [(0, c.Pagemap("p0", 0)), (1, add), (0, OK), (1, one(TORN))]
+    assert "no stamp" in raced(MAPPED, alone, atomic=False)[0]
+
+
 def test_an_unexpected_signal_in_a_race_is_a_finding() -> None:
     race: list[tuple[int, Command | Result]] = [
         (0, c.Store("p0", 1, 1, 5)),
