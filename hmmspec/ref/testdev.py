@@ -18,7 +18,7 @@ from hmmspec.ref import device_fault, evict, exclusive, notifier
 from hmmspec.ref import requests as rq
 from hmmspec.ref import selection as sel
 from hmmspec.ref.commit import finalize, pages
-from hmmspec.ref.device import PIECE, ROUNDS, Binding, Device, fault_in, open_device, remap, walk
+from hmmspec.ref.device import PIECE, ROUNDS, Binding, Device, fault_in, map_exclusive, open_device, remap, walk
 from hmmspec.ref.devmem import CHUNK, install_memory
 from hmmspec.ref.driver import TestDriver, bring_back, moved_words, send, spread
 from hmmspec.ref.errors import Errno
@@ -407,7 +407,7 @@ def _exclusive(k: Kernel, t: Task, b: Binding, page: int, count: int) -> Steps[O
 
 def _exclusive_range(k: Kernel, t: Task, b: Binding, page: int, count: int) -> Steps[None]:
     """As kernels before 6.15: a piece is mapped by the device if all its pages could be got; whatever is wrong with any
-    of them, and however many were made exclusive, is EBUSY.  No sequence number is looked at."""
+    of them, and however many were made exclusive, is EBUSY."""
     yield from b.mm.mmap_lock.read(t)
     try:
         for first in range(page, page + count, EXCLUSIVE_PIECE):
@@ -415,11 +415,7 @@ def _exclusive_range(k: Kernel, t: Task, b: Binding, page: int, count: int) -> S
             got = yield from exclusive.make_range_exclusive(k, t, b.mm, first, size, b.device.memory.id)
             pfns = [(vpn, pfn) for vpn, pfn in enumerate(got, first) if pfn is not None]
             if len(got) == size:
-                yield from b.mutex.acquire(t)
-                for vpn, pfn in pfns:
-                    b.table.set(vpn, pfn, ATOMIC)
-                b.epoch += 1
-                b.mutex.release(t)
+                yield from map_exclusive(k, t, b, pfns)
             for _, pfn in pfns:
                 k.folio_locks.unlock(t, k.frames.head(pfn))
                 k.put(pfn, "exclusive")
