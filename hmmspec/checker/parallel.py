@@ -6,6 +6,7 @@ goes with it.  A job that dies, or that does not end, is told; it never makes an
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -33,14 +34,12 @@ _LOOK = 0.25  # seconds between two looks at clocks
 @dataclass(frozen=True)
 class Job(Generic[T]):
     """name: for messages; run: what it does, given a function for its progress; seconds: it is ended then, and `late`
-    tells what came of it (given why, and how long it took); after: the number of an earlier job that must have ended
-    before this one starts, and so has told all that it tells."""
+    tells what came of it (given why, and how long it took)."""
 
     name: str
     run: Callable[[Told], T]
     seconds: float
     late: Callable[[str, float], T]
-    after: int | None = None
 
 
 @dataclass
@@ -71,17 +70,10 @@ def in_parallel(
     took: dict[int, float] = {}
     defects: list[InternalError] = []
     waiting = list(range(len(jobs)))
-    chains = [0] * len(jobs)  # how many wait for it, one after the other
-    for n in reversed(waiting):
-        after = jobs[n].after
-        if after is not None:
-            chains[after] = max(chains[after], chains[n] + 1)
     try:
         for number in range(len(jobs)):
             while number not in results:
-                ready = [n for n in waiting if jobs[n].after is None or jobs[n].after in took]
-                # What others wait for comes first: so there is something to do on every core until the end.
-                for n in sorted(ready, key=lambda n: (-chains[n], n))[: most - len(running)]:
+                for n in waiting[: most - len(running)]:
                     waiting.remove(n)
                     running.append(_start(n, jobs[n]))
                 wait([r.pipe for r in running], _LOOK)
@@ -171,6 +163,7 @@ def _end(r: _Running[T]) -> None:
 
 def _work(job: Job[T], pipe: Connection, parent: int) -> None:
     begin = time.monotonic()
+    gc.freeze()  # what was loaded before is not looked through again and again
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this decides
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
@@ -39,6 +38,7 @@ from hmmspec.conform.wire import CommandError
 from hmmspec.diagnostics import did_you_mean
 from hmmspec.ref.defects import DEFECTS
 from hmmspec.ref.profile import named
+from hmmspec.report.progress import StatusLine
 from hmmspec.report.style import style_for
 
 SHRINKING = 30.0  # seconds spent on making a finding small
@@ -361,29 +361,15 @@ class ConformProgress:
     """How far a session is: one line that changes on a terminal, a line every ten seconds elsewhere."""
 
     def __init__(self, stream: TextIO, steps: int) -> None:
-        self._stream = stream
         self._steps = steps
-        self._every = 0.3 if stream.isatty() else 10.0
-        self._last = time.monotonic()
-        self._shown = False
+        self._line = StatusLine(stream, 0.3, 10.0)
+        self._line.hold()
 
     def __call__(self, session: Session) -> None:
-        now = time.monotonic()
-        if now - self._last < self._every:
-            return
-        self._last = now
-        rate = session.commands / session.seconds if session.seconds > 0 else 0.0
-        line = f"conform: {session.commands:,} of {self._steps:,} commands, {rate:,.0f} a second"
-        if self._stream.isatty():
-            self._stream.write("\r" + line.ljust(78))
-            self._shown = True
-        else:
-            self._stream.write(line + "\n")
-        self._stream.flush()
+        if self._line.due():
+            rate = session.commands / session.seconds if session.seconds > 0 else 0.0
+            self._line.show(f"conform: {session.commands:,} of {self._steps:,} commands, {rate:,.0f} a second")
 
     def clear(self) -> None:
         """Take the line off the terminal."""
-        if self._shown:
-            self._stream.write("\r" + " " * 78 + "\r")
-            self._stream.flush()
-            self._shown = False
+        self._line.clear()

@@ -19,6 +19,7 @@ from hmmspec.linux.make import ended_by_sigterm
 from hmmspec.linux.source import find_source
 from hmmspec.linux.store import Store, named, open_store, remove, size
 from hmmspec.linux.toolchain import Toolchain, find_toolchain
+from hmmspec.report.progress import StatusLine
 
 
 class _Part(Parser):
@@ -194,13 +195,9 @@ class BuildProgress:
     """How far a build is: one line that changes on a terminal, a line every twenty seconds elsewhere."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._terminal = stream.isatty()
-        self._every = 0.2 if self._terminal else 20.0
+        self._line = StatusLine(stream, 0.2, 20.0)
         self._began = time.monotonic()
-        self._last = 0.0
         self._phase = ""
-        self._shown = False
 
     def say(self, text: str) -> None:
         """What is done now, where nothing can be counted."""
@@ -220,23 +217,12 @@ class BuildProgress:
         self._show(text, new=new)
 
     def _show(self, text: str, *, new: bool) -> None:
-        now = time.monotonic()
-        if not new and now - self._last < self._every:
-            return
-        self._last = now
-        if self._terminal:
-            self._stream.write("\r" + text[:78].ljust(78))
-            self._shown = True
-        else:
-            self._stream.write(text + "\n")
-        self._stream.flush()
+        if self._line.due(new=new):
+            self._line.show(text)
 
     def clear(self) -> None:
         """Take the line off the terminal."""
-        if self._shown:
-            self._stream.write("\r" + " " * 78 + "\r")
-            self._stream.flush()
-            self._shown = False
+        self._line.clear()
 
 
 def _clock(seconds: float) -> str:

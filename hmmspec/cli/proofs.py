@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from hmmspec.checker.parallel import Job, cores, in_parallel
+from hmmspec.checker.symbolic.circuits import library
 from hmmspec.checker.symbolic.proofs import Task, carry_out, tasks, undecided
-from hmmspec.checker.symbolic.prover import Goal, Hints, ProveOptions, goals_of
+from hmmspec.checker.symbolic.prover import Goal, ProveOptions, goals_of
 from hmmspec.checker.verdict import InstanceReport, Progress
 from hmmspec.cli.specs import Loaded
 from hmmspec.cli.work import Proofs
@@ -55,11 +56,8 @@ def _run(
     limit = plan.options.seconds * _PATIENCE + _GRACE
     begin = time.monotonic()
     phases: dict[int, str] = {}
-    learnt: dict[str, list[Hints]] = {}  # of each file; a process finds what was there when it started
 
     def told(number: int, value: object) -> None:
-        if isinstance(value, Hints):
-            learnt.setdefault(found[number].system.path, []).append(value)
         if isinstance(value, Progress):
             phases[number] = value.phase
         if progress is not None:
@@ -68,13 +66,8 @@ def _run(
             passed = time.monotonic() - begin
             progress(Progress(task.system.name, subject_of(task), phase, 0, 0, 0, 0, passed))
 
-    # The goals of a file one after the other: what helped in one setting of its params helps in the next.
-    last: dict[str, int] = {}
-    jobs = []
-    for number, t in enumerate(found):
-        after = last.get(t.system.path)
-        jobs.append(Job(str(t), partial(_work, t, plan, learnt), limit, partial(undecided, t), after))
-        last[t.system.path] = number
+    library()  # for all processes
+    jobs = [Job(str(t), partial(_work, t, plan), limit, partial(undecided, t)) for t in found]
     yield from in_parallel(jobs, plan.jobs or cores(), told)
 
 
@@ -83,5 +76,5 @@ def subject_of(task: Task) -> str:
     return subject(undecided(task, ""))
 
 
-def _work(task: Task, plan: Plan, learnt: dict[str, list[Hints]], told: Callable[[object], None]) -> InstanceReport:
-    return carry_out(task, plan.options, plan.certificates, told, learnt.get(task.system.path, ()))
+def _work(task: Task, plan: Plan, told: Callable[[object], None]) -> InstanceReport:
+    return carry_out(task, plan.options, plan.certificates, told)

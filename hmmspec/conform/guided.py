@@ -55,8 +55,14 @@ class Guide:
         return explorer.session
 
     def missing(self) -> set[tuple[str, str]]:
-        """(spec, transition) that were never exercised."""
-        every = {(j.name, t) for j in self._explorer.judges for t in getattr(j, "all_transitions", tuple)()}
+        """(spec, transition) that were never exercised, although they may happen on this target."""
+        explorer = self._explorer
+        every = {
+            (j.name, t)
+            for j in explorer.judges
+            for t in getattr(j, "all_transitions", tuple)()
+            if t not in explorer.ruled_out(j)
+        }
         return every - self._covered()
 
     def _one(self) -> None:

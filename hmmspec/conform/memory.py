@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from hmmspec.conform import commands as c
-from hmmspec.conform.commands import ARENA_PAGES, Command
+from hmmspec.conform.commands import ARENA_PAGES, PMD_PAGES, Command
 from hmmspec.conform.results import Result
 from hmmspec.conform.space import CACHED, COPIED, Cell, Hold, Slot, Space
 
@@ -163,6 +163,8 @@ class Memory:
             case c.Mprotect(page=page, count=count, prot=prot):
                 if result.error in {"", "ENOMEM"}:
                     self._mprotect(space, page, count, prot, done)
+                elif result.error == "EINVAL" and not space.cuts_hugetlb(page):
+                    self._before_hugetlb(space, page, count, prot)
             case c.Mremap(page=page, count=count, to=to, dontunmap=keep):
                 if done:
                     space.move(page, count, to, keep)
@@ -205,6 +207,19 @@ class Memory:
                 return
             if slot is not None:
                 slot.prot, slot.demoted = prot, True
+
+    @staticmethod
+    def _before_hugetlb(space: Space, page: int, count: int, prot: str) -> None:
+        """mprotect came to a hugetlb page that cannot be split: what lies before that mapping is changed."""
+        last = space.slots.get(page + count - 1)
+        near = True  # in the page that cannot be split, or right before it in what may be one mapping with it
+        for at in range(page + count - 1, page - 1, -1):
+            slot = space.slots.get(at)
+            near = near and slot is not None and last is not None and slot.kind == "hugetlb" and slot.prot == last.prot
+            if not near and slot is not None:
+                slot.prot, slot.demoted = prot, True
+            elif at < (page + count) // PMD_PAGES * PMD_PAGES:
+                space.doubt(at, 1)
 
     @staticmethod
     def _demote(slots: Iterable[Slot | None]) -> None:

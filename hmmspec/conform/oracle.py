@@ -141,6 +141,12 @@ class Oracle:
                 allowed = {"EINVAL"} if command.on else {"EINVAL", "ENOENT"}
                 self._expect(command, result, {"", *allowed} if self._any_mapped(command) else allowed)
                 memory.restructure(command, result)
+            case c.Fork(process=process):
+                # A hugetlb page that is pinned is copied at once, and the pool may be empty.
+                slots, holds = memory.spaces[process].slots.values(), memory.spaces[process].holds.values()
+                copied = any(s.kind == "hugetlb" or s.unknown for s in slots) and any(h.pin for h in holds)
+                self._expect(command, result, {"", "ENOMEM"} if copied else {""})
+                memory.restructure(command, result)
             case _:
                 self._expect(command, result, {""})
                 memory.restructure(command, result)
@@ -168,10 +174,14 @@ class Oracle:
                 )
             case c.Munmap(page=page, count=count):
                 return {"EINVAL"} if space.splits_hugetlb(page, count) else {""}
-            case c.Mprotect(page=page, count=count):
-                if space.splits_hugetlb(page, count):
-                    return {"EINVAL", "ENOMEM"}
-                return {""} if space.mapped(page, count) else {"ENOMEM"}
+            case c.Mprotect(page=page, count=count, prot=prot):
+                first, last = space.slots.get(page), space.slots.get(page + count - 1)
+                # Where nothing changes nothing is split.
+                if first is not None and first.prot != prot and space.cuts_hugetlb(page):
+                    return {"EINVAL"}
+                if not space.mapped(page, count):
+                    return {"ENOMEM"}
+                return {"EINVAL"} if last and last.prot != prot and space.cuts_hugetlb(page + count) else {""}
             case c.Mremap(page=page, count=count, to=to):
                 if page < to + count and to < page + count:
                     # Which of two mistakes is told differs between kernels.
@@ -216,16 +226,19 @@ class Oracle:
             self._wrong(f"{command} did {got} pages before {result.error or 'its end'}; expected {done}")
             return
         slots = [(page, slot) for page, slot in self.memory.slots(command)][:got]
-        if not isinstance(command, c.Store):
+        if isinstance(command, c.Store):
+            for k, (_, slot) in enumerate(slots):
+                if (cell := self._changed(slot)) is not None:
+                    cell.write(command.stamp + k)
+        elif isinstance(command, c.Load):
             self._read(command, result, slots, got)
-        for k, (_, slot) in enumerate(slots):
-            cell = self._changed(slot) if write else None
-            if cell is None:
-                continue
-            if isinstance(command, c.Store):
-                cell.write(command.stamp + k)
-            elif k < len(result.stamps) and result.stamps[k] != TORN:
-                cell.write(result.stamps[k] + 1)
+        elif self._as_many(command, result, got):
+            # Two pages may be the same memory: so each is written before the next is read.
+            for (page, slot), stamp in zip(slots, result.stamps, strict=True):
+                known = None if slot is None or slot.unknown else self.memory.cell(slot)
+                self._value(command, f"page {page} of {command.process}", known, stamp)
+                if (cell := self._changed(slot)) is not None and stamp != TORN:
+                    cell.write(stamp + 1)
 
     def _changed(self, slot: Slot | None) -> Cell | None:
         if slot is not None and slot.unknown:
@@ -245,12 +258,16 @@ class Oracle:
         self, command: Command, result: Result, cells: list[tuple[str, Cell | None]], count: int | None = None
     ) -> None:
         """Each stamp that was read against the cell behind it."""
-        wanted = len(cells) if count is None else count
-        if len(result.stamps) != wanted:
-            self._wrong(f"{command} read {len(result.stamps)} pages instead of {wanted}")
+        if not self._as_many(command, result, len(cells) if count is None else count):
             return
         for (told, cell), stamp in zip(cells, result.stamps, strict=False):
             self._value(command, told, cell, stamp)
+
+    def _as_many(self, command: Command, result: Result, wanted: int) -> bool:
+        """Whether so many pages were read; tells if not."""
+        if len(result.stamps) != wanted:
+            self._wrong(f"{command} read {len(result.stamps)} pages instead of {wanted}")
+        return len(result.stamps) == wanted
 
     def _value(self, command: Command, told: str, cell: Cell | None, stamp: int) -> None:
         if stamp == TORN:
@@ -323,6 +340,15 @@ class Oracle:
             allowed = {"", "EFAULT", "EPERM", "EOPNOTSUPP", "EINVAL", "EBUSY", "ENOENT"}
         if self._expect(command, result, allowed) and result.ok and result.stamps:
             self._read(command, result, list(self.memory.slots(command)), command.count)
+        if isinstance(command, c.Exclusive):
+            self._copied(command, command.count if result.ok else 0)
+
+    def _copied(self, command: c.OfPages | c.OfMirror, sure: int, count: int | None = None) -> None:
+        """Pages were faulted for writing: each of a private file mapping is the process' own now, or perhaps, if not
+        among the first so many."""
+        for k, (_, slot) in enumerate(list(self.memory.slots(command))[:count]):
+            if slot is not None and not slot.unknown and slot.writable:
+                self.memory.own(slot, k < sure)
 
     def _snapshot(self, command: c.Snapshot, result: Result) -> None:
         if not self._expect(command, result, {""}) or not result.ok:
@@ -361,9 +387,9 @@ class Oracle:
                 return
             if result.ok and result.cpages is not None and result.cpages != good and not self.failing:
                 self._wrong(f"{command} got {result.cpages} pages; expected {good}")
-        if command.write and (result.ok or result.error == "EBUSY"):
-            for _, slot in list(self.memory.slots(command))[:good]:
-                self._changed(slot)
+        if command.write:
+            got = command.count if result.cpages is None else result.cpages
+            self._copied(command, got if result.ok else 0, good)
         self.memory.restructure(command, result)
 
     def _peek(self, command: c.Peek, result: Result) -> None:

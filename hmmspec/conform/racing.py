@@ -164,6 +164,8 @@ def _episode(oracle: Oracle, calls: Sequence[Call]) -> list[Finding]:
     found: list[Finding] = []
     registers: dict[int, _Register] = {}
     for call in calls:
+        _take_copies(memory, call.command)
+    for call in calls:
         found += _access(oracle, call, unstable, registers)
     for register in registers.values():
         for call, value in register.wrong(oracle.atomic):
@@ -349,6 +351,21 @@ def _ranges(command: c.OfPages) -> list[tuple[int, int]]:
     return [(command.page, command.count)]
 
 
+def _copies(command: Command) -> bool:
+    """Whether a command faults pages for writing: of a private file mapping they become the process' own."""
+    writes = isinstance(command, c.Store | c.Increment | c.DevWrite | c.Exclusive)
+    return writes or (isinstance(command, c.Gup) and command.write)
+
+
+def _take_copies(memory: Memory, command: Command) -> None:
+    """Pages that become copies of a file's at some moment of the episode: what they hold until then is not known."""
+    process = getattr(command, "process", "")
+    if isinstance(command, c.OfPages | c.OfMirror) and _copies(command) and process in memory.spaces:
+        for _, slot in memory.slots(command):
+            if slot is not None and not slot.unknown and slot.writable:
+                memory.own(slot, False)
+
+
 def _access(oracle: Oracle, call: Call, unstable: _Unstable, registers: dict[int, _Register]) -> list[Finding]:
     """Note the reads and writes of one call; report errors that nothing explains."""
     memory, command, result = oracle.memory, call.command, call.result
@@ -382,8 +399,8 @@ def _access(oracle: Oracle, call: Call, unstable: _Unstable, registers: dict[int
                 told = f"page {page} of {process}"
                 register(told, mine).writes += [(call, value, False) for value in _written(command, result, k)]
             continue
-        surely = result.ok or (k < done and not isinstance(command, c.DevWrite))
-        cell = memory.own(slot, surely) if writes else memory.cell(slot)
+        surely = writes and (result.ok or (k < done and not isinstance(command, c.DevWrite)))
+        cell = memory.cell(slot)
         if cell is None:
             continue
         at = register(f"page {page} of {process}", cell)

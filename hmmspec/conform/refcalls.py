@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from hmmspec.ref.frames import ANON, DIRTY, PAGE, RESERVED
 from hmmspec.ref.gup import gup, release
 from hmmspec.ref.lru import drain_all
 from hmmspec.ref.madvise import madvise
-from hmmspec.ref.mmap import insert_page, mmap, munmap
+from hmmspec.ref.mmap import fill_with_pages, mmap, munmap
 from hmmspec.ref.mremap import mremap
 from hmmspec.ref.ranges import load_range, store_range
 from hmmspec.ref.spaces import HUGETLB, MAY_WRITE, MIXEDMAP, READ, SHARED, UFFD_WP, WRITE, File, Mm
@@ -267,21 +268,9 @@ class System:
             file = self.files[command.source or ""] if command.kind.startswith("file") else None
             yield from mmap(k, t, mm, start, count, prot, KINDS[command.kind], file, command.offset)
             return Result()
-        vma = yield from mmap(k, t, mm, start, count, prot, MIXEDMAP, driver=process.bindings[command.source or ""])
-        yield from mm.mmap_lock.write(t)
-        try:
-            for vpn in range(start, start + count):
-                if mm.find(vpn) is not vma:
-                    break  # somebody mapped something else there meanwhile
-                pfn = k.alloc("driver")
-                if pfn is None:
-                    raise Errno("ENOMEM")
-                good = yield from insert_page(k, t, vma, vpn, pfn)
-                k.put(pfn, "driver")
-                if not good:
-                    raise Errno("ENOMEM")
-        finally:
-            mm.mmap_lock.release(t)
+        driver = process.bindings[command.source or ""]
+        fill = partial(fill_with_pages, k, t)
+        yield from mmap(k, t, mm, start, count, prot, MIXEDMAP, driver=driver, fill=fill)
         return Result()
 
     # ---- data
@@ -387,7 +376,7 @@ class System:
                 continue
             out["rss"] += 1
             out["anon"] += bool(f.flags[head] & ANON)
-            out["dirty"] += bool(word & e.DIRTY and kind == e.PRES) or bool(f.flags[head] & DIRTY)
+            out["dirty"] += bool(word & e.DIRTY and kind in (e.PRES, e.PROTNONE)) or bool(f.flags[head] & DIRTY)
             out["huge"] += self.k.tables.slot(mm, vpn) is None
         return out
 

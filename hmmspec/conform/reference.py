@@ -71,7 +71,7 @@ class ReferenceTarget(Target):
         super().__init__()
         self._profile = profile(profile_name)
         self.profile = {b: b in self._profile for b in BEHAVIOURS}
-        missing: set[str] = set() if "fail_alloc" in self._profile else {"fail_alloc"}
+        missing = {"fair"} if "fail_alloc" in self._profile else {"fair", "fail_alloc"}
         if driver == "bulk":
             missing |= {"race"}
         self.capabilities = frozenset(CAPABILITIES) - missing

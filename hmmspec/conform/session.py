@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -24,6 +24,7 @@ from hypothesis.reporting import with_reporter
 from hmmspec.conform.difference import Comparison
 from hmmspec.conform.generate import Shape
 from hmmspec.conform.judging import Judge, Outcome, run_program
+from hmmspec.conform.possible import cannot_happen
 from hmmspec.conform.program import Program, Race
 from hmmspec.conform.shrink import shrink, smaller
 from hmmspec.conform.strategies import programs
@@ -95,6 +96,7 @@ class Session:
     exist and were never exercised; incomplete: what could not be judged, and how often; lost: when the target died and
     nothing was found; comparison: where two targets are held against each other; unneeded: known differences that no
     run has needed; possible: spec -> transitions that were used by some explanations, but never by all of a call;
+    ruled_out: spec -> those that cannot happen on this target (they are not among the missing ones);
     interrupted: the user did not want to wait.
     """
 
@@ -113,6 +115,7 @@ class Session:
     comparison: Comparison | None = None
     unneeded: list[str] = field(default_factory=list)
     possible: dict[str, list[str]] = field(default_factory=dict)
+    ruled_out: dict[str, list[str]] = field(default_factory=dict)
     interrupted: bool = False
 
 
@@ -159,6 +162,7 @@ class Explorer:
         self._failed_at: float | None = None
         self._first: tuple[Program, Outcome, int] | None = None
         self._best: tuple[Program, Outcome] | None = None
+        self._ruled_out: dict[str, Set[str]] = {}
 
     # ---- running
 
@@ -309,10 +313,21 @@ class Explorer:
             if covered is not None:
                 s.covered[judge.name] = dict(covered())
                 every: Sequence[str] = getattr(judge, "all_transitions", tuple)()
-                s.missing[judge.name] = [t for t in every if not s.covered[judge.name].get(t)]
+                never = [t for t in every if not s.covered[judge.name].get(t)]
+                out = self.ruled_out(judge)
+                s.missing[judge.name] = [t for t in never if t not in out]
+                s.ruled_out[judge.name] = [t for t in never if t in out]
                 s.possible[judge.name] = list(getattr(getattr(judge, "coverage", None), "only_possible", ()))
         s.seconds = time.monotonic() - self._begin
         return s
+
+    def ruled_out(self, judge: Judge) -> Set[str]:
+        """The transitions of a judge's spec that cannot happen on this target."""
+        if judge.name not in self._ruled_out:
+            loaded = getattr(judge, "loaded", None)
+            out = cannot_happen(loaded, self.target.profile, self.target.capabilities) if loaded is not None else ()
+            self._ruled_out[judge.name] = frozenset(out)
+        return self._ruled_out[judge.name]
 
     def _smallest(self, first: Program, outcome: Outcome, after: int) -> Found:
         assert self._best is not None

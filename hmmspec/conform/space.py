@@ -118,10 +118,12 @@ class Space:
 
     def splits_hugetlb(self, page: int, count: int) -> bool:
         """Whether an end of the range is inside a hugetlb page, which cannot be split."""
-        return any(
-            at % PMD_PAGES and (s := self.slots.get(at)) is not None and s.kind == "hugetlb"
-            for at in (page, page + count)
-        )
+        return self.cuts_hugetlb(page) or self.cuts_hugetlb(page + count)
+
+    def cuts_hugetlb(self, page: int) -> bool:
+        """Whether a hugetlb page goes on here."""
+        slot = self.slots.get(page)
+        return bool(page % PMD_PAGES) and slot is not None and slot.kind == "hugetlb"
 
     def move(self, page: int, count: int, to: int, keep: bool) -> None:
         """mremap: the slots travel; with `keep` (DONTUNMAP) the old place stays mapped and empty."""

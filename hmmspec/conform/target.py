@@ -206,6 +206,7 @@ CAPABILITIES: Mapping[str, str] = {
     "release_memory": "hot-remove of device memory",
     "fail_alloc": "the device's FAIL_ALLOC flag",
     "exclusive": "device-exclusive access",
+    "fair": "threads that try again for each other come to an end, as on real processors",
     "checked_mirror": "after a migration the mirror takes no entry of a range that was invalidated meanwhile",
 }
 
@@ -236,6 +237,8 @@ _ADVICE_NEEDS = {
     "dofork": "dontfork",
 }
 
+_FIELD_NEEDS = {("mmap", "kind"): _KIND_NEEDS, ("madvise", "advice"): _ADVICE_NEEDS}
+
 
 def needs(command: Command) -> frozenset[str]:
     """The capabilities that a command asks of a target."""
@@ -251,6 +254,12 @@ def needs(command: Command) -> frozenset[str]:
         case _:
             out = {_NEEDS.get(type(command), "")}
     return frozenset(out - {""})
+
+
+def needs_of(word: str, field: str = "", value: str = "") -> frozenset[str]:
+    """The capabilities that every command of this name asks of a target; with this value of a field, if one is told."""
+    own = _FIELD_NEEDS.get((word, field), {}).get(value, "") if field else _NEEDS.get(c.COMMANDS[word], "")
+    return frozenset({own} - {""})
 
 
 # ---------------------------------------------------------------- targets by name

@@ -62,13 +62,16 @@ def _lost(lost: Lost, style: Style) -> Iterator[str]:
 def _coverage(s: Session, style: Style) -> Iterator[str]:
     for name, covered in s.covered.items():
         missing = s.missing.get(name, [])
-        every = len(set(covered) | set(missing))
+        ruled_out = s.ruled_out.get(name, [])
+        every = len((set(covered) | set(missing)) - set(ruled_out))
         perhaps = s.possible.get(name, [])
         some = f", {len(perhaps)} of them only perhaps" if perhaps else ""
         yield f"  spec {name}: {every - len(missing)} of {plural(every, 'transition')} exercised{some}"
         if missing:
             more = f", and {len(missing) - NEVER_SHOWN} more" if len(missing) > NEVER_SHOWN else ""
             yield from style.wrap(f"never: {', '.join(missing[:NEVER_SHOWN])}{more}", "    ", "      ")
+        if ruled_out:
+            yield from style.wrap(f"cannot happen on this target: {', '.join(ruled_out)}", "    ", "      ")
 
 
 def found_text(found: Found, style: Style) -> Iterator[str]:
@@ -145,6 +148,7 @@ def document(session: Session, code: int) -> dict[str, object]:
                 "exercised": {t: k for t, k in c.items() if k},
                 "only_perhaps": s.possible.get(n, []),
                 "never": s.missing.get(n, []),
+                "cannot_happen": s.ruled_out.get(n, []),
             }
             for n, c in s.covered.items()
         },

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 _UAPI, _DEVICE, _MM, _GUP = "lib/test_hmm_uapi.h", "lib/test_hmm.c", "mm/Kconfig", "mm/gup_test.h"
 _FAULT, _MIGRATE = "mm/memory.c", "include/linux/migrate.h"
+_AREAS, _FLAGS = "mm/vma.c", "include/linux/mm.h"
 
 # Word -> what it says; docs/linux.md lists them.
 WORDS = {
@@ -24,6 +25,10 @@ WORDS = {
     "fault_trylock": "a CPU fault on a device page only tries its lock",
     "own_faults": "the test device can fault its own private pages into its mirror (or reading them oopses)",
     "marks_dirty": "the test device marks the pages dirty that it writes (or its writes can be lost)",
+    "checked_mirror": "the test device maps nothing that was invalidated while it migrated",
+    "evicts_all": "the test device moves its pages until it has none when its memory goes (or it may wait for ever)",
+    "joins_untouched": "an area that was used is joined with a neighbour whose memory was not",
+    "sticky_soft_dirty": "areas that are joined are soft-dirty if one of them was",
     "gup_longterm": "gup_test can hold a long-term pin",
 }
 
@@ -32,7 +37,7 @@ WORDS = {
 class Features:
     """supports: some of `WORDS`; commands: the number of each command of the test device."""
 
-    FILES: ClassVar[tuple[str, ...]] = (_UAPI, _DEVICE, _MM, _GUP, _FAULT, _MIGRATE)
+    FILES: ClassVar[tuple[str, ...]] = (_UAPI, _DEVICE, _MM, _GUP, _FAULT, _MIGRATE, _AREAS, _FLAGS)
 
     supports: frozenset[str]
     commands: Mapping[str, int]
@@ -56,6 +61,10 @@ def features(texts: Mapping[str, str]) -> Features:
         "fault_trylock": lambda: _tries_lock(body(texts[_FAULT], "do_swap_page")),
         "own_faults": lambda: "BACKING_PAGE" in body(device, "dmirror_do_fault"),
         "marks_dirty": lambda: "set_page_dirty" in body(device, "dmirror_do_write"),
+        "checked_mirror": lambda: "read_retry" in body(device, "dmirror_migrate_finalize_and_map"),
+        "evicts_all": lambda: "while" in body(device, "dmirror_device_remove_chunks"),
+        "joins_untouched": lambda: "is_fork_child" in texts[_AREAS],
+        "sticky_soft_dirty": lambda: re.search(r"define VM_STICKY\b.*\bVM_SOFTDIRTY\b", texts[_FLAGS]) is not None,
         "gup_longterm": lambda: "PIN_LONGTERM_TEST_START" in texts[_GUP],
     }
     return Features(frozenset(word for word in WORDS if shows[word]()), commands)

@@ -1,5 +1,7 @@
 """Defects of the kernel's test device that long runs meet again and again, mended for the build: never mm/ itself.
 
+`device/` has the functions that some of the mends add.
+
 The tree is not touched: make looks for a source in its output folder first, and that is where the mended text goes.
 """
 
@@ -14,27 +16,109 @@ from hmmspec.linux.tree import Tree
 
 
 @dataclass(frozen=True)
-class Mend:
-    """One line of one function.  word: of `features.WORDS`, what a kernel lacks that is mended."""
+class Edit:
+    """One line of one function, or some that follow each other (without their indentation), and what stands there then.
+    An empty `line`: something before the function."""
 
-    word: str
-    file: str
     function: str
     line: str
     becomes: str
 
 
+@dataclass(frozen=True)
+class Mend:
+    """What a kernel lacks that is mended (`word`: of `features.WORDS`): all of the edits are made, or none."""
+
+    word: str
+    file: str
+    edits: tuple[Edit, ...]
+
+
 _DEVICE = "lib/test_hmm.c"
+_MIRROR = (Path(__file__).parent / "device/mirror.c").read_text(encoding="utf-8")
+_EVICT = (Path(__file__).parent / "device/evict.c").read_text(encoding="utf-8")
 MENDS = (
     # A device page has no memory that a CPU could read: a read through the mirror oopses.
-    Mend("own_faults", _DEVICE, "dmirror_do_fault", "entry = page;", "entry = BACKING_PAGE(page);"),
+    Mend("own_faults", _DEVICE, (Edit("dmirror_do_fault", "entry = page;", "entry = BACKING_PAGE(page);"),)),
     # What the device wrote is lost with a clean copy in swap, or after MADV_FREE.
     Mend(
         "marks_dirty",
         _DEVICE,
-        "dmirror_do_write",
-        "memcpy_to_page(page, 0, ptr, PAGE_SIZE);",
-        "memcpy_to_page(page, 0, ptr, PAGE_SIZE);\n\t\tset_page_dirty(page);",
+        (
+            Edit(
+                "dmirror_do_write",
+                "memcpy_to_page(page, 0, ptr, PAGE_SIZE);",
+                "memcpy_to_page(page, 0, ptr, PAGE_SIZE);\n\t\tset_page_dirty(page);",
+            ),
+        ),
+    ),
+    # What is invalidated while the device migrates or is given exclusive access stays in its mirror, and so does what
+    # other threads find meanwhile; what they write while pages are copied is lost.
+    Mend(
+        "checked_mirror",
+        _DEVICE,
+        (
+            Edit("dmirror_interval_invalidate", "", _MIRROR),
+            Edit(
+                "dmirror_interval_invalidate",
+                "range->owner == dmirror->mdevice)\nreturn true;",
+                "range->owner == dmirror->mdevice)\n\t\treturn dmirror_noticed(dmirror, range, cur_seq);",
+            ),
+            Edit(
+                "dmirror_migrate_alloc_and_copy", "struct dmirror *dmirror)", "struct dmirror *dmirror, void **before)"
+            ),
+            Edit(
+                "dmirror_migrate_alloc_and_copy",
+                "rpage = BACKING_PAGE(dpage);",
+                "rpage = BACKING_PAGE(dpage);\n"
+                "\t\tbefore[(addr - args->start) >> PAGE_SHIFT] = dmirror_take(dmirror, addr);",
+            ),
+            Edit(
+                "dmirror_atomic_map",
+                "mutex_lock(&dmirror->mutex);",
+                "bool exclusive[64];\n\n\tdmirror_lock_exclusive(dmirror, start, end, pages, exclusive);",
+            ),
+            Edit("dmirror_atomic_map", "if (!pages[i])", "if (!exclusive[i])"),
+            Edit(
+                "dmirror_migrate_finalize_and_map",
+                "static int dmirror_migrate_finalize_and_map(struct migrate_vma *args,",
+                "static int __maybe_unused dmirror_migrate_finalize_and_map(struct migrate_vma *args,",
+            ),
+            Edit(
+                "dmirror_devmem_fault_alloc_and_copy",
+                "xa_erase(&dmirror->pt, addr >> PAGE_SHIFT);",
+                "dmirror_take(dmirror, addr);",
+            ),
+            Edit(
+                "dmirror_migrate_to_device",
+                "struct dmirror_bounce bounce;",
+                "struct dmirror_bounce bounce;\n\tvoid *before[64];",
+            ),
+            Edit(
+                "dmirror_migrate_to_device",
+                "dmirror_migrate_alloc_and_copy(&args, dmirror);",
+                "memset(before, 0, sizeof(before));\n\t\tdmirror_migrate_alloc_and_copy(&args, dmirror, before);",
+            ),
+            Edit(
+                "dmirror_migrate_to_device",
+                "dmirror_migrate_finalize_and_map(&args, dmirror);\nmigrate_vma_finalize(&args);",
+                "migrate_vma_finalize(&args);\n\t\tdmirror_map_moved(&args, dmirror, before);",
+            ),
+        ),
+    ),
+    # A page that somebody holds or locks for a moment does not move then, and who removes the memory waits for ever.
+    Mend(
+        "evicts_all",
+        _DEVICE,
+        (
+            Edit("dmirror_device_remove_chunks", "", _EVICT),
+            Edit(
+                "dmirror_device_remove_chunks",
+                "dmirror_device_evict_chunk(devmem);",
+                "do {\n\t\t\t\tdmirror_device_evict_chunk(devmem);\n\t\t\t\tcond_resched();\n"
+                "\t\t\t} while (dmirror_in_use(devmem));",
+            ),
+        ),
     ),
 )
 
@@ -52,10 +136,12 @@ def mended(tree: Tree) -> Mended:
     words: list[str] = []
     texts: dict[str, str] = {}
     for mend in MENDS:
-        text = texts.get(mend.file) or tree.read(mend.file)
         if mend.word in tree.features.supports:
             continue
-        changed = replaced(text, mend.function, mend.line, mend.becomes)
+        changed: str | None = texts.get(mend.file) or tree.read(mend.file)
+        for edit in mend.edits:
+            if changed is not None:
+                changed = replaced(changed, edit.function, edit.line, edit.becomes)
         if changed is not None:
             words.append(mend.word)
             texts[mend.file] = changed
@@ -63,13 +149,21 @@ def mended(tree: Tree) -> Mended:
 
 
 def replaced(text: str, function: str, line: str, becomes: str) -> str | None:
-    """The text with a line of a function replaced; None unless both are there exactly once."""
+    """The text with a line of a function replaced, or some that follow each other; None unless they are there exactly
+    once.  An empty line: the function is there exactly once, and `becomes` comes before it."""
     inside = body(text, function)
-    lines = inside.split("\n")
-    found = [number for number, one in enumerate(lines) if one.strip() == line]
-    if not inside or text.count(inside) != 1 or len(found) != 1:
+    if not inside or text.count(inside) != 1:
         return None
-    lines[found[0]] = lines[found[0]].replace(line, becomes)
+    if not line:
+        return text.replace(inside, f"{becomes}\n{inside}")
+    lines, wanted = inside.split("\n"), line.split("\n")
+    stripped = [one.strip() for one in lines]
+    found = [at for at in range(len(lines)) if stripped[at : at + len(wanted)] == wanted]
+    if len(found) != 1:
+        return None
+    (at,) = found
+    indent = lines[at][: len(lines[at]) - len(lines[at].lstrip())]
+    lines[at : at + len(wanted)] = [indent + becomes]
     return text.replace(inside, "\n".join(lines))
 
 

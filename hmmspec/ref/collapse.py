@@ -30,7 +30,7 @@ def collapse(k: Kernel, t: Task, mm: Mm, pmd: int) -> Steps[str]:
         return "EINVAL"
     word = mm.pmd.get(pmd, 0)
     if word & e.KIND != e.TABLE:
-        return "" if word and word & e.KIND == e.PRES else "EINVAL"
+        return "" if word & e.KIND in (e.PRES, e.PROTNONE, e.ZERO) else "EINVAL"  # it is huge already
     yield from _swap_in(k, t, vma, first)
     yield from drain_all(k, t)
     new = k.alloc("alloc", HUGE_ORDER)

@@ -10,17 +10,40 @@ folio_try_dup_anon_rmap_pte), `include/linux/mm.h` (mm counters); device pages c
 from __future__ import annotations
 
 from hmmspec.ref.frames import ANON, EXCLUSIVE, HUGE, PRIVATE_DEVICE, RESERVED, SWAPBACKED
-from hmmspec.ref.spaces import AnonVma, Mm, Vma
+from hmmspec.ref.spaces import READ, SOFTDIRTY, WRITE, AnonVma, Mm, Vma
 from hmmspec.ref.state import Kernel
 
 
 def anon_prepare(k: Kernel, vma: Vma) -> AnonVma:
-    """The reverse map for new anonymous pages of a VMA; made when it has none (anon_vma_prepare)."""
-    if vma.anon is None:
-        vma.anon = k.new_anon()
-        vma.chain.append(vma.anon)
-        vma.anon.vmas.append(vma)
-    return vma.anon
+    """The reverse map for new anonymous pages of a VMA; when it has none it takes that of a neighbour, so that mprotect
+    may join them one day, or a new one (anon_vma_prepare)."""
+    return vma.anon or own_reverse_map(vma, _reusable(vma) or k.new_anon())
+
+
+def own_reverse_map(vma: Vma, anon: AnonVma) -> AnonVma:
+    """Where new anonymous pages of the VMA go from now on."""
+    vma.anon = anon
+    vma.chain.append(anon)
+    anon.vmas.append(vma)
+    return anon
+
+
+def _reusable(vma: Vma) -> AnonVma | None:
+    """The reverse map of the next VMA, or of the one before, if they differ at most in what mprotect may change; none
+    that went through a fork."""
+    vmas = vma.mm.vmas
+    at = vmas.index(vma)
+    for one, other, old in ((at, at + 1, at + 1), (at - 1, at, at - 1)):
+        if 0 <= old < len(vmas) and _compatible(vmas[one], vmas[other]) and len(vmas[old].chain) == 1:
+            if (anon := vmas[old].anon) is not None:
+                return anon
+    return None
+
+
+def _compatible(low: Vma, high: Vma) -> bool:
+    flags = (low.flags ^ high.flags) & ~(READ | WRITE | SOFTDIRTY)
+    same = not flags and low.file is high.file and low.opened == high.opened and low.driver is high.driver
+    return same and low.end == high.start and low.index(low.end) == high.offset
 
 
 def add_anon(k: Kernel, vma: Vma, vpn: int, pfn: int, exclusive: bool, huge: bool = False) -> None:

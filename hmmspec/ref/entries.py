@@ -91,10 +91,10 @@ def to_migration(e: W_, exclusive: W_, keep_age: int = 1) -> W_:
     """The migration entry for a mapping (PRES, DEVPRIV, DEVEXCL): same page; W if it was writable, else X if exclusive.
 
     `exclusive` is 1 where the page is exclusive to the process.  Soft-dirty and uffd-wp stay; young and dirty stay for
-    present entries (`keep_age` 1).  A device-exclusive entry counts as old, clean and writable.
+    present entries (`keep_age` 1).  A device-exclusive entry counts as old, clean and read-only: who may write faults
+    first.
     """
-    excluded = ((e & KIND) == DEVEXCL) * WRITE
-    writable = (e & WRITE) | excluded
+    writable = e & WRITE & ~(((e & KIND) == DEVEXCL) * WRITE)
     age = e & ((YOUNG | DIRTY) * keep_age)
     word: W_ = (
         (e & ~(KIND | BITS))

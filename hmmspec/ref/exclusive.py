@@ -151,7 +151,7 @@ def _convert(k: Kernel, t: Task, mm: Mm, vpn: int, pfn: int) -> Steps[bool]:
         tlb.flush_page(k, mm, vpn)
     if e & ENTRY_DIRTY and "exclusive-loses-dirty" not in k.defects:
         k.frames.flags[k.frames.head(pfn)] |= DIRTY
-    k.tables.words[slot] = to_exclusive(e)
+    k.tables.words[slot] = to_exclusive(e) | (e & ENTRY_WRITE if "exclusive_by_range" in k.profile else 0)
     if "exclusive-drops-mapcount" in k.defects:
         counts.remove(k, pfn)
     yield "device-exclusive entry"
@@ -188,7 +188,10 @@ def exclusive_fault(k: Kernel, t: Task, fault: Fault, word: int) -> Steps[str]:
 
 
 def restored(k: Kernel, vma: Vma, word: int) -> int:
-    """The mapping that a device-exclusive entry becomes: writable if VMA, page and soft-dirty tracking allow it."""
+    """The mapping that a device-exclusive entry becomes: writable if VMA, page and soft-dirty tracking allow it.
+
+    Older kernels remember in the entry whether it was writable; what comes back so counts as written.
+    """
     f = k.frames
     pfn = word >> SHIFT
     dirty = int(f.flags[f.head(pfn)] & DIRTY != 0)
@@ -197,7 +200,11 @@ def restored(k: Kernel, vma: Vma, word: int) -> int:
         writable = 1
     if "exclusive-drops-mapcount" in k.defects:
         f.mapcount[pfn] += 1
-    e = from_exclusive(word, writable, dirty * writable)
+    if "exclusive_by_range" in k.profile:
+        dirty = int(word & ENTRY_WRITE != 0 and not word & UFFD)
+        writable = dirty * int(vma.flags & WRITE != 0)
+        word |= SOFT * dirty
+    e = from_exclusive(word, writable, dirty if "exclusive_by_range" in k.profile else dirty * writable)
     return e if vma.flags & READ else e - PRES + PROTNONE
 
 

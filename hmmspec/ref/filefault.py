@@ -124,7 +124,7 @@ def file_fault(k: Kernel, t: Task, fault: Fault) -> Steps[str]:
 
 def _mapped(k: Kernel, fault: Fault, file: File, head: int) -> int:
     """The entry of a page-cache page.  Only shared mappings write to it; where a disk has to follow, not before a
-    write.
+    write (files in memory have none: `files_in_memory`).
     """
     armed = fault.word & e.UFFD if fault.vma.flags & UFFD_WP else 0
     if fault.write:
@@ -133,5 +133,6 @@ def _mapped(k: Kernel, fault: Fault, file: File, head: int) -> int:
         return present(fault, head, True) & (~e.WRITE if armed else -1) | armed
     flags = fault.vma.flags
     # Soft-dirty tracking has to see the first write, too; a new mapping counts as written anyway.
-    free = flags & SHARED and flags & WRITE and flags & SOFTDIRTY and file.disk is None and not armed
+    memory = file.disk is None or "files_in_memory" in k.profile
+    free = flags & SHARED and flags & WRITE and flags & SOFTDIRTY and memory and not armed
     return e.entry(e.PRES, head, e.YOUNG | armed | (e.WRITE if free else 0))

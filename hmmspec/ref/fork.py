@@ -13,7 +13,7 @@ from __future__ import annotations
 from hmmspec.ref import entries as e
 from hmmspec.ref import notifier
 from hmmspec.ref.cost.timeline import Kind
-from hmmspec.ref.counts import account, add_anon, add_file, anon_prepare, counted, dup, may_be_pinned
+from hmmspec.ref.counts import account, add_anon, add_file, counted, dup, may_be_pinned, own_reverse_map
 from hmmspec.ref.errors import Errno
 from hmmspec.ref.exit import tear_down
 from hmmspec.ref.frames import ANON, EXCLUSIVE, HUGE, PAGE, SWAPBACKED, UPTODATE
@@ -74,7 +74,7 @@ def _copy_vma(k: Kernel, t: Task, child: Mm, vma: Vma) -> Steps[Vma]:
     entries before they are copied, or finds the child after the parent.
     """
     flags = vma.flags & ~(UFFD_MISSING | UFFD_WP)  # userfaultfd does not follow into a child that nobody asked for
-    new = Vma(child, vma.start, vma.end, flags, vma.offset, vma.file, None, list(vma.chain), vma.driver)
+    new = Vma(child, vma.start, vma.end, flags, vma.offset, vma.file, None, list(vma.chain), vma.driver, vma.opened)
     if vma.flags & HUGETLB:
         k.hugetlb_free -= (vma.end - vma.start) // HUGE
     child.insert(new)
@@ -84,7 +84,7 @@ def _copy_vma(k: Kernel, t: Task, child: Mm, vma: Vma) -> Steps[Vma]:
         known.vmas.append(new)
         known.lock.release(t)
     if vma.anon is not None:
-        anon_prepare(k, new)
+        own_reverse_map(new, k.new_anon())
     return new
 
 

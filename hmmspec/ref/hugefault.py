@@ -43,6 +43,7 @@ def anonymous_huge_fault(k: Kernel, t: Task, fault: Fault) -> Steps[str]:
     """First touch of an empty PMD: the huge zero page, or 2 MiB of zeros; `fallback` where that cannot be had."""
     mm, vma = fault.mm, fault.vma
     first = fault.vpn & ~(HUGE - 1)
+    anon_prepare(k, vma)
     if not fault.write:
         if not k.config.huge_zero:
             return "fallback"
@@ -55,7 +56,6 @@ def anonymous_huge_fault(k: Kernel, t: Task, fault: Fault) -> Steps[str]:
     head = k.alloc("alloc", HUGE_ORDER)
     if head is None:
         return "fallback"
-    anon_prepare(k, vma)
     if not k.charge(head, mm):
         k.put(head, "alloc")
         return "fallback"

@@ -12,7 +12,7 @@ from hmmspec.ref import notifier
 from hmmspec.ref.collapse import collapse
 from hmmspec.ref.errors import Errno
 from hmmspec.ref.frames import ANON, BATCHED, DEVICE, DIRTY, HUGE, LRU, SWAPBACKED, SWAPCACHE
-from hmmspec.ref.layout import carve, covered, join
+from hmmspec.ref.layout import areas, covered, modify
 from hmmspec.ref.lru import drain_cpu
 from hmmspec.ref.spaces import DONTFORK, HUGEPAGE, HUGETLB, NOHUGEPAGE, PFNMAP, SPECIAL, Mm, Vma
 from hmmspec.ref.state import Kernel
@@ -67,26 +67,29 @@ def madvise(k: Kernel, t: Task, mm: Mm, start: int, count: int, advice: str) -> 
 def _mark(k: Kernel, t: Task, mm: Mm, start: int, end: int, flag: int) -> Steps[None]:
     yield from mm.mmap_lock.write(t)
     try:
-        whole = covered(mm, start, end)
-        for vma in (yield from carve(k, t, mm, start, end)):
-            vma.flags = vma.flags & ~(HUGEPAGE | NOHUGEPAGE) | flag
-        if not whole:
-            raise Errno("ENOMEM")
+        yield from _set_flags(k, t, mm, start, end, HUGEPAGE | NOHUGEPAGE, flag)
     finally:
-        join(k, mm, start, end)
         mm.mmap_lock.release(t)
+
+
+def _set_flags(k: Kernel, t: Task, mm: Mm, start: int, end: int, off: int, on: int) -> Steps[None]:
+    """Other flags for what is mapped of a range.  Raises ENOMEM where there are gaps, after all was done."""
+    whole = covered(mm, start, end)
+    for low, high in areas(mm, start, end):
+        vma = mm.find(low)
+        assert vma is not None
+        flags = vma.flags & ~off | on
+        if flags != vma.flags:
+            yield from modify(k, t, vma, low, high, flags)
+    if not whole:
+        raise Errno("ENOMEM")
 
 
 def _inherit(k: Kernel, t: Task, mm: Mm, start: int, end: int, child_too: bool) -> Steps[None]:
     """Whether a child gets the mappings; parts that are mapped are marked also where there are gaps."""
     yield from mm.mmap_lock.write(t)
     try:
-        whole = covered(mm, start, end)
-        for vma in (yield from carve(k, t, mm, start, end)):
-            vma.flags = vma.flags & ~DONTFORK if child_too else vma.flags | DONTFORK
-        join(k, mm, start, end)
-        if not whole:
-            raise Errno("ENOMEM")
+        yield from _set_flags(k, t, mm, start, end, DONTFORK, 0 if child_too else DONTFORK)
     finally:
         mm.mmap_lock.release(t)
 

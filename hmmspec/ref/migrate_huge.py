@@ -129,6 +129,8 @@ def split_for(k: Kernel, t: Task, args: MigrateArgs, pfn: int) -> Steps[bool]:
     lru.drain_cpu(k, t.cpu)
     done = yield from split_entries(k, t, head, (PRES, PROTNONE, DEVPRIV))
     done = done and thp.split_folio(k, t, head, holder)
+    if done:
+        rmap.give_up_zeros(k, head)
     if done and fault and args.fault_pfn != head:
         k.get(args.fault_pfn, "fault")
         if locked:

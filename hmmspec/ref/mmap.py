@@ -14,8 +14,8 @@ from hmmspec.ref.counts import account, add_file
 from hmmspec.ref.errors import Errno
 from hmmspec.ref.fault import make_table
 from hmmspec.ref.frames import HUGE
-from hmmspec.ref.layout import carve, enlist, join, unlink
-from hmmspec.ref.spaces import HUGETLB, MAY_WRITE, MIXEDMAP, READ, SHARED, SOFTDIRTY, WRITE, File, Mm, Vma
+from hmmspec.ref.layout import carve, enlist, settle, unlink
+from hmmspec.ref.spaces import ACCOUNT, HUGETLB, MAY_WRITE, MIXEDMAP, READ, SHARED, SOFTDIRTY, WRITE, File, Mm, Vma
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.tasks import Steps, Task
 from hmmspec.ref.zap import free_tables, zap_range
@@ -63,9 +63,12 @@ def mmap(
         may = (
             MAY_WRITE if prot & WRITE or not flags & SHARED or file is None or file.disk is None else flags & MAY_WRITE
         )
-        vma = Vma(
-            mm, start, start + count, prot | flags | may | SOFTDIRTY, offset if file else start, file, driver=driver
-        )
+        if prot & WRITE and not flags & (SHARED | HUGETLB):
+            may |= ACCOUNT
+        vma = Vma(mm, start, start + count, prot | flags | may, offset if file else start, file, driver=driver)
+        if file is not None and not file.unlinked:
+            vma.opened = k.next_open
+            k.next_open += 1
         enlist(vma)
         if fill is not None:
             try:
@@ -74,8 +77,8 @@ def mmap(
                 yield from _unmap(k, t, mm, start, start + count)
                 raise
         if driver is None:
-            join(k, mm, start, start + count)
-            vma = mm.find(start) or vma
+            vma = settle(k, vma)
+        vma.flags |= SOFTDIRTY  # what is joined is new as a whole
         return vma
     finally:
         mm.mmap_lock.release(t)

@@ -1,6 +1,7 @@
 """mremap: entries of every kind travel to new addresses.
 
-An entry is moved as it is, and counts as written since soft-dirty was cleared (move_soft_dirty_pte).  The reverse map's
+An entry is moved as it is, and counts as written since soft-dirty was cleared (move_soft_dirty_pte).  userfaultfd does
+not follow: its protection stays behind, and the new place is not armed.  The reverse map's
 lock is held for writing meanwhile: a walk finds a page at the old or the new place, never at none.
 
 Source: `mm/mremap.c`; the mirror hears of it by UNMAP over the old range.
@@ -13,9 +14,9 @@ from hmmspec.ref import notifier
 from hmmspec.ref.errors import Errno
 from hmmspec.ref.fault import make_table
 from hmmspec.ref.frames import HUGE
-from hmmspec.ref.layout import carve, enlist, join
+from hmmspec.ref.layout import enlist, forget_pages, settle
 from hmmspec.ref.mmap import LIMIT, _unmap
-from hmmspec.ref.spaces import HUGETLB, PFNMAP, AnonVma, File, Mm, Vma
+from hmmspec.ref.spaces import HUGETLB, PFNMAP, UFFD_MISSING, UFFD_WP, AnonVma, File, Mm, Vma
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.tasks import Steps, Task
 from hmmspec.ref.thp import split_pmd
@@ -49,43 +50,46 @@ def mremap(k: Kernel, t: Task, mm: Mm, start: int, count: int, to: int, dontunma
             raise Errno("EINVAL")
         if not early:
             yield from _unmap(k, t, mm, to, to + count)
-        (vma,) = yield from carve(k, t, mm, start, start + count)
-        new = Vma(mm, to, to + count, vma.flags, vma.offset, vma.file, vma.anon, list(vma.chain), vma.driver)
+        vma = mm.find(start) or vma  # another one, if the place to move to was a part of it
+        unused = vma.anonymous and vma.anon is None
+        offset = to if unused else vma.index(start)
+        new = Vma(mm, to, to + count, vma.flags, offset, vma.file, vma.anon, list(vma.chain), vma.driver, vma.opened)
         enlist(new)
+        new = settle(k, new, vma if unused and dontunmap else None)
+        vma = mm.find(start) or vma
         event = notifier.Event(notifier.UNMAP, start, start + count)
         quiet = "mremap-no-notifier" in k.defects
         if not quiet:
             yield from notifier.start(k, t, mm, event)
-        moved = yield from _move(k, t, vma, new)
+        moved = yield from _move(k, t, vma, start, count, to)
         if not quiet:
             yield from notifier.end(k, t, mm, event)
         if not moved:
             # Entries that moved already go back; the tables that they need are still there.
-            yield from _move(k, t, new, vma)
+            yield from _move(k, t, new, to, count, start)
             yield from _unmap(k, t, mm, to, to + count)
-            join(k, mm, start, start + count)
             raise Errno("ENOMEM")
-        if dontunmap:
-            join(k, mm, start, start + count)
-        else:
+        new.flags &= ~(UFFD_MISSING | UFFD_WP)
+        if not dontunmap:
             yield from _unmap(k, t, mm, start, start + count)
+        elif (vma.start, vma.end) == (start, start + count):
+            forget_pages(k, vma)
         free_tables(k, mm, start, start + count)
-        join(k, mm, to, to + count)
     finally:
         mm.mmap_lock.release(t)
 
 
-def _move(k: Kernel, t: Task, old: Vma, new: Vma) -> Steps[bool]:
-    """Move all entries of one VMA to another of the same size; False: no page table could be had for some."""
+def _move(k: Kernel, t: Task, old: Vma, start: int, count: int, to: int) -> Steps[bool]:
+    """Move entries of a VMA to another place; False: no page table could be had for some."""
     locks: list[AnonVma | File] = [*old.chain, *([old.file] if old.file else [])]
     for known in locks:
         yield from known.lock.write(t)
     try:
-        shift = new.start - old.start
-        vpn = old.start
-        while vpn < old.end:
-            stop = min(old.end, (vpn | (HUGE - 1)) + 1, (((vpn + shift) | (HUGE - 1)) + 1) - shift)
-            if not (yield from _move_part(k, t, old.mm, vpn, stop, shift)):
+        shift = to - start
+        vpn = start
+        while vpn < start + count:
+            stop = min(start + count, (vpn | (HUGE - 1)) + 1, (((vpn + shift) | (HUGE - 1)) + 1) - shift)
+            if not (yield from _move_part(k, t, old, vpn, stop, shift)):
                 return False
             vpn = stop
         return True
@@ -94,8 +98,9 @@ def _move(k: Kernel, t: Task, old: Vma, new: Vma) -> Steps[bool]:
             known.lock.release(t)
 
 
-def _move_part(k: Kernel, t: Task, mm: Mm, start: int, end: int, shift: int) -> Steps[bool]:
+def _move_part(k: Kernel, t: Task, old: Vma, start: int, end: int, shift: int) -> Steps[bool]:
     """Entries of one old and one new page table; or a whole PMD-size entry, where both addresses are aligned."""
+    mm, armed = old.mm, bool(old.flags & (UFFD_MISSING | UFFD_WP))
     word = mm.pmd.get(start >> 9, 0)
     if not word:
         return True
@@ -106,7 +111,7 @@ def _move_part(k: Kernel, t: Task, mm: Mm, start: int, end: int, shift: int) -> 
         whole = end - start == HUGE and not shift % HUGE and not mm.pmd.get(target)
         if word & e.KIND not in (e.NONE, e.TABLE):
             if whole:
-                mm.pmd[target] = _moved(k, mm.pmd.pop(start >> 9))
+                mm.pmd[target] = _moved(k, mm.pmd.pop(start >> 9), armed)
                 if "mremap-no-flush" not in k.defects:
                     flush_range(k, mm, start, end)
                 mm.pmd_lock.release(t)
@@ -118,11 +123,11 @@ def _move_part(k: Kernel, t: Task, mm: Mm, start: int, end: int, shift: int) -> 
         mm.pmd_lock.release(t)
     if not (yield from make_table(k, t, mm, target)):
         return False
-    yield from _move_entries(k, t, mm, start, end, shift)
+    yield from _move_entries(k, t, mm, start, end, shift, armed)
     return True
 
 
-def _move_entries(k: Kernel, t: Task, mm: Mm, start: int, end: int, shift: int) -> Steps[None]:
+def _move_entries(k: Kernel, t: Task, mm: Mm, start: int, end: int, shift: int, armed: bool) -> Steps[None]:
     source, target = k.tables.slot(mm, start), k.tables.slot(mm, start + shift)
     assert source is not None and target is not None
     words, tables = k.tables.words, k.tables
@@ -136,7 +141,7 @@ def _move_entries(k: Kernel, t: Task, mm: Mm, start: int, end: int, shift: int) 
         if word:
             words[source + i] = 0
             present |= word & e.KIND in e.CACHED_KINDS
-            words[target + i] = _moved(k, word)
+            words[target + i] = _moved(k, word, armed)
             yield "pte written"
     if present and "mremap-no-flush" not in k.defects:
         flush_range(k, mm, start, end)
@@ -144,9 +149,13 @@ def _move_entries(k: Kernel, t: Task, mm: Mm, start: int, end: int, shift: int) 
         tables.lock(row).release(t)
 
 
-def _moved(k: Kernel, word: int) -> int:
-    """What the new place gets."""
+def _moved(k: Kernel, word: int, armed: bool) -> int:
+    """What the new place gets; armed: userfaultfd protects the old one."""
     kind = word & e.KIND
+    if armed:
+        if kind == e.MARKER and word >> e.SHIFT == e.UFFD_MARK:
+            return e.NONE
+        word &= ~e.UFFD
     if kind == e.DEVPRIV and "mremap-loses-write" in k.defects:
         word &= ~e.WRITE
     return word | e.SOFT if kind not in (e.ZERO, e.MARKER) else word

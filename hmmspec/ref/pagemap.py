@@ -33,14 +33,15 @@ def pagemap(k: Kernel, t: Task, mm: Mm, start: int, count: int) -> Steps[list[in
     yield from mm.mmap_lock.read(t)
     words = []
     for vpn in range(start, start + count):
-        words.append(_word(k, mm.find(vpn), k.tables.read(mm, vpn)))
+        huge = k.tables.slot(mm, vpn) is None
+        words.append(_word(k, mm.find(vpn), k.tables.read(mm, vpn), huge))
         if vpn & 31 == 31:
             yield "pagemap"
     mm.mmap_lock.release(t)
     return words
 
 
-def _word(k: Kernel, vma: Vma | None, word: int) -> int:
+def _word(k: Kernel, vma: Vma | None, word: int, huge: bool) -> int:
     soft = PM_SOFT_DIRTY if vma is not None and (vma.flags & SOFTDIRTY or word & e.SOFT) else 0
     kind = word & e.KIND
     if kind == e.NONE:
@@ -49,6 +50,8 @@ def _word(k: Kernel, vma: Vma | None, word: int) -> int:
     if kind not in (e.PRES, e.PROTNONE, e.ZERO, e.SPECIAL):
         return out | PM_SWAP
     out |= PM_PRESENT
+    if kind == e.ZERO and huge:
+        out |= PM_FILE  # the huge zero page is a page like others there; the small one is none at all
     pfn = word >> e.SHIFT
     head = k.frames.head(pfn)
     if kind not in (e.PRES, e.PROTNONE) or k.frames.flags[head] & RESERVED:

@@ -18,8 +18,8 @@ from hmmspec.ref.counts import may_be_pinned
 from hmmspec.ref.errors import Errno
 from hmmspec.ref.fault import make_table
 from hmmspec.ref.frames import ANON, EXCLUSIVE, HUGE
-from hmmspec.ref.layout import carve, join
-from hmmspec.ref.spaces import HUGETLB, MAY_WRITE, READ, SHARED, SOFTDIRTY, SPECIAL, UFFD_WP, WRITE, Mm, Vma
+from hmmspec.ref.layout import areas, modify
+from hmmspec.ref.spaces import ACCOUNT, HUGETLB, MAY_WRITE, READ, SHARED, SOFTDIRTY, SPECIAL, UFFD_WP, WRITE, Mm, Vma
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.tasks import Steps, Task
 from hmmspec.ref.thp import split_pmd
@@ -41,30 +41,36 @@ def mprotect(k: Kernel, t: Task, mm: Mm, start: int, count: int, prot: int) -> S
         raise Errno("EINVAL")
     yield from mm.mmap_lock.write(t)
     try:
-        reached = start
-        for vma in (yield from carve(k, t, mm, start, end)):
-            if vma.start != reached:
-                break
-            reached = vma.end
+        while start < end:
+            vma = mm.find(start)
+            if vma is None:
+                raise Errno("ENOMEM")
+            low, start = start, min(vma.end, end)
             if prot & WRITE and not vma.flags & MAY_WRITE:
                 raise Errno("EACCES")
             if vma.flags & PERMISSIONS == prot:
                 continue
-            vma.flags = vma.flags & ~PERMISSIONS | prot
-            event = notifier.Event(notifier.PROTECTION_VMA, vma.start, vma.end)
+            vma = yield from modify(k, t, vma, low, start, _permitted(vma, prot))
+            event = notifier.Event(notifier.PROTECTION_VMA, low, start)
             quiet = "mprotect-no-notifier" in k.defects
             if not quiet:
                 yield from notifier.start(k, t, mm, event)
-            good = yield from change_range(k, t, vma, vma.start, vma.end, new_protection, "mprotect-no-flush")
+            good = yield from change_range(k, t, vma, low, start, new_protection, "mprotect-no-flush")
             if not quiet:
                 yield from notifier.end(k, t, mm, event)
             if not good:
                 raise Errno("ENOMEM")
-        if reached < end:
-            raise Errno("ENOMEM")
     finally:
-        join(k, mm, start, end)
         mm.mmap_lock.release(t)
+
+
+def _permitted(vma: Vma, prot: int) -> int:
+    """The flags of a VMA with other permissions.  Private memory counts as committed when it becomes writable, and
+    stays so, unless none of it was ever used."""
+    flags = vma.flags & ~PERMISSIONS | prot
+    if prot & WRITE:
+        return flags if vma.flags & (WRITE | HUGETLB | SHARED) else flags | ACCOUNT
+    return flags & ~ACCOUNT if vma.anonymous and vma.anon is None else flags
 
 
 def new_protection(k: Kernel, vma: Vma, word: int) -> int:
@@ -88,6 +94,8 @@ def new_protection(k: Kernel, vma: Vma, word: int) -> int:
         return word
     if kind == e.DEVPRIV:
         return word if "mprotect-keeps-device-write" in k.defects else word & ~e.WRITE
+    if kind == e.DEVEXCL:
+        return word & ~e.WRITE
     if kind == e.MIGR and word & e.WRITE:
         pfn = word >> e.SHIFT
         return e.protect_migration(word, int(bool(k.frames.flags[pfn - k.frames.tail[pfn]] & ANON)))
@@ -100,7 +108,9 @@ def _may_be_writable(k: Kernel, vma: Vma, word: int, pfn: int) -> bool:
     if not vma.flags & SOFTDIRTY and not word & e.SOFT:
         return False
     if vma.flags & SHARED:
-        return bool(word & e.DIRTY)
+        # Only where somebody wants to see the first write it has to be a fault.
+        memory = vma.file is not None and (vma.file.disk is None or "files_in_memory" in k.profile)
+        return bool(word & e.DIRTY) or bool(memory and vma.flags & SOFTDIRTY and not vma.flags & UFFD_WP)
     return bool(k.frames.flags[pfn] & EXCLUSIVE) or "mprotect-upgrades-shared" in k.defects
 
 
@@ -165,11 +175,14 @@ def userfault_register(k: Kernel, t: Task, mm: Mm, start: int, count: int, flag:
         vmas = mm.overlapping(start, start + count)
         if count <= 0 or not vmas or any(v.flags & SPECIAL for v in vmas):
             raise Errno("EINVAL")
-        for vma in (yield from carve(k, t, mm, start, start + count)):
+        for low, high in areas(mm, start, start + count):
+            vma = mm.find(low)
+            assert vma is not None
             if not on and flag == UFFD_WP:
-                yield from change_range(k, t, vma, vma.start, vma.end, _unprotected, whole=False)
-            vma.flags = vma.flags | flag if on else vma.flags & ~flag
-        join(k, mm, start, start + count)
+                yield from change_range(k, t, vma, low, high, _unprotected, whole=False)
+            flags = vma.flags | flag if on else vma.flags & ~flag
+            if flags != vma.flags:
+                yield from modify(k, t, vma, low, high, flags)
     finally:
         mm.mmap_lock.release(t)
 

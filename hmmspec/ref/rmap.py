@@ -14,10 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import numpy as np
+
 from hmmspec.ref import entries as e
 from hmmspec.ref import notifier
 from hmmspec.ref.counts import account, add_anon, add_file, is_exclusive, remove, try_share
-from hmmspec.ref.frames import ANON, DIRTY, EXCLUSIVE, HUGE, PRIVATE_DEVICE, SWAPBACKED, SWAPCACHE
+from hmmspec.ref.frames import ANON, DEVICE, DIRTY, EXCLUSIVE, HUGE, PRIVATE_DEVICE, SWAPBACKED, SWAPCACHE, ZERO_PFN
 from hmmspec.ref.spaces import READ, UFFD_WP, AnonVma, File, Mm, Vma
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.tasks import Mutex, Steps, Task
@@ -229,10 +231,32 @@ def _restore_walk(
     known.lock.release(t)
 
 
+def give_up_zeros(k: Kernel, head: int) -> None:
+    """After a folio of system memory was parted: parts that hold nothing but zeros are mapped as the zero page from now
+    on, and freed (try_to_map_unused_to_zeropage)."""
+    f, words = k.frames, k.tables.words
+    if f.data is None or not f.flags[head] & ANON or f.flags[head] & DEVICE:
+        return
+    for pfn in (head + np.flatnonzero(~f.data[head : head + HUGE].any(axis=1))).tolist():
+        for vma, vpn, _ in places(k, pfn) if f.mapcount[pfn] else ():
+            mm = vma.mm
+            slot = k.tables.slot(mm, vpn)
+            word = e.NONE if slot is None else words[slot]
+            if slot is None or word & e.KIND not in (e.PRES, e.PROTNONE) or word >> e.SHIFT != pfn:
+                continue
+            hidden = 0 if vma.flags & READ else e.HIDDEN
+            words[slot] = e.entry(e.ZERO, ZERO_PFN, word & (e.SOFT | e.UFFD | e.YOUNG) | hidden)
+            flush_page(k, mm, vpn)
+            account(k, mm, pfn, -1)
+            remove(k, pfn)
+            k.put(pfn, "map")
+
+
 def try_to_unmap(k: Kernel, t: Task, head: int) -> Steps[bool]:
     """Reclaim: turn every mapping of a locked folio into a swap entry (it is in the swap cache), or into nothing.
 
-    False: a mapping had to stay (pinned, or used for MADV_FREE and written since).  PMD-size mappings are split first.
+    False: a mapping had to stay: pinned, or given to MADV_FREE and then written or held.  PMD-size mappings are split
+    first.
     """
     f = k.frames
 
@@ -264,6 +288,12 @@ def try_to_unmap(k: Kernel, t: Task, head: int) -> Steps[bool]:
         elif f.flags[head] & SWAPBACKED or (f.flags[head] & DIRTY and "madvise-free-drops-dirty" not in k.defects):
             # No slot, and its content is wanted: a page given to MADV_FREE was written again.
             f.flags[head] |= SWAPBACKED
+            write_entry(k, mm, vpn, False, old)
+            return False
+        elif f.refcount[head] != 1 + f.folio_mapcount(head):
+            # Somebody besides reclaim holds it, and may write it yet.
+            if "held_is_not_lazy" in k.profile:
+                f.flags[head] |= SWAPBACKED
             write_entry(k, mm, vpn, False, old)
             return False
         else:

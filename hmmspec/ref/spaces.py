@@ -30,6 +30,7 @@ IO: Final = 2048
 SPECIAL: Final = PFNMAP | IO | MIXEDMAP  # VM_SPECIAL: migrate_vma refuses them
 MAY_WRITE: Final = 4096  # mprotect may make it writable
 DONTFORK: Final = 1 << 16  # a child does not get this mapping (VM_DONTCOPY)
+ACCOUNT: Final = 1 << 17  # its pages count as committed: private and once writable (VM_ACCOUNT)
 SOFTDIRTY: Final = 8192  # a new mapping: all of it counts as written since the program last cleared soft-dirty
 
 
@@ -79,6 +80,7 @@ class Vma:
         default_factory=list
     )  # all reverse maps it is in (its own, and of those it was forked from)
     driver: object | None = None  # whose mmap made it (MIXEDMAP, PFNMAP)
+    opened: int = 0  # which open of the file was mapped: each mmap opens it anew
 
     def index(self, vpn: int) -> int:
         return vpn - self.start + self.offset

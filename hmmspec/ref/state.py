@@ -141,7 +141,7 @@ class Kernel:
         self.workers: Scheduler | None = None  # while one drives this kernel: where workers are started
         self.bulk: Any = None  # the bulk driver's short cuts, where one is installed
         self.devices: dict[str, Any] = {}  # the test devices by name (device.Device)
-        self.next_mm = self.next_anon = self.next_file = self.next_memcg = self.next_task = 1
+        self.next_mm = self.next_anon = self.next_file = self.next_memcg = self.next_task = self.next_open = 1
         self.root_memcg = self.new_memcg()
 
     # -- objects ------------------------------------------------------------------------------------------------------

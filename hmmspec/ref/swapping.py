@@ -12,7 +12,7 @@ from __future__ import annotations
 from hmmspec.ref.cost.timeline import Kind
 from hmmspec.ref.frames import ANON, DEVICE, DIRTY, HUGETLB, LRU, PAGE, SWAPBACKED, SWAPCACHE, UPTODATE
 from hmmspec.ref.lru import drain_cpu, isolate, putback
-from hmmspec.ref.rmap import places, try_to_unmap
+from hmmspec.ref.rmap import give_up_zeros, places, try_to_unmap
 from hmmspec.ref.spaces import File
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.tasks import Steps, Task
@@ -199,6 +199,8 @@ def _split(k: Kernel, t: Task, head: int) -> Steps[bool]:
                 break
             vma.mm.pmd_lock.release(t)
         good = split_folio(k, t, head, "reclaim")
+        if good:
+            give_up_zeros(k, head)
         k.folio_locks.unlock(t, head)
     k.put(head, "reclaim")
     return good and bool(f.refcount[head])

@@ -13,10 +13,11 @@ from collections import Counter
 import numpy as np
 
 from hmmspec.ref import entries as e
+from hmmspec.ref import notifier
 from hmmspec.ref.frames import BATCHED, DEVICE, EXCLUSIVE, HUGE, HUGE_ORDER, SWAPCACHE, ZERO_PFN
 from hmmspec.ref.spaces import Mm
 from hmmspec.ref.state import Kernel
-from hmmspec.ref.tasks import Task
+from hmmspec.ref.tasks import Steps, Task
 from hmmspec.ref.tlb import flush_range
 
 
@@ -53,6 +54,17 @@ def split_pmd(k: Kernel, mm: Mm, pmd: int) -> bool:
             f.v.flags[head : head + HUGE] |= EXCLUSIVE
     mm.pmd[pmd] = e.entry(e.TABLE, row)
     return True
+
+
+def split_told(k: Kernel, t: Task, mm: Mm, pmd: int) -> Steps[bool]:
+    """Split what may be a PMD-size entry, and tell devices of all of it (__split_huge_pmd)."""
+    event = notifier.Event(notifier.CLEAR, pmd << HUGE_ORDER, (pmd + 1) << HUGE_ORDER)
+    yield from notifier.start(k, t, mm, event)
+    yield from mm.pmd_lock.acquire(t)
+    good = split_pmd(k, mm, pmd)
+    mm.pmd_lock.release(t)
+    yield from notifier.end(k, t, mm, event)
+    return good
 
 
 def can_split(k: Kernel, head: int, extra: int) -> bool:

@@ -15,14 +15,53 @@ _TERMINAL_EVERY = 0.2
 _FILE_EVERY = 10.0
 
 
+class StatusLine:
+    """A line of text that is replaced by the next one on a terminal, and one line after the other elsewhere.
+
+    every: the seconds between two on a terminal; file_every: elsewhere; width: the columns that are used.
+    """
+
+    def __init__(self, stream: TextIO, every: float, file_every: float, width: int = 78) -> None:
+        self._stream = stream
+        self._terminal = stream.isatty()
+        self._every = every if self._terminal else file_every
+        self._width = width
+        self._last: float | None = None
+        self._shown = False
+
+    def due(self, *, new: bool = False) -> bool:
+        """Whether it is time for another line; new: it is about something else than the last."""
+        return new or self._last is None or time.monotonic() - self._last >= self._every
+
+    def show(self, text: str) -> None:
+        """Write it."""
+        self._last = time.monotonic()
+        if self._terminal:
+            self._stream.write("\r" + text[: self._width].ljust(self._width))
+            self._shown = True
+        else:
+            self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def hold(self) -> None:
+        """Behave as if a line had been written just now."""
+        self._last = time.monotonic()
+
+    def clear(self) -> None:
+        """Take the line off the terminal."""
+        if self._shown:
+            self._stream.write("\r" + " " * self._width + "\r")
+            self._stream.flush()
+            self._shown = False
+
+
 class ProgressLine:
     """Called with each `Progress`; `clear()` before anything else is printed."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream = stream
         self._clock = clock
         self._terminal = stream.isatty()
-        self._width = min(style_for(stream).width, WIDEST) - 1
+        self._line = StatusLine(stream, _TERMINAL_EVERY, _FILE_EVERY, min(style_for(stream).width, WIDEST) - 1)
         self._shown = False
         self._last: float | None = None
         self._before: tuple[float, int] | None = None
@@ -37,24 +76,17 @@ class ProgressLine:
         wait = _FILE_EVERY if not self._terminal else _TERMINAL_EVERY if self._shown else _QUIET_FOR
         if now - self._last < wait:
             return
-        line = self._line(progress)
-        if self._terminal:
-            self._stream.write("\r" + line[: self._width].ljust(self._width))
-        else:
-            self._stream.write(line + "\n")
-        self._stream.flush()
+        self._line.show(self._told(progress))
         self._shown = True
         self._last = now
         self._before = (progress.seconds, progress.states)
 
     def clear(self) -> None:
         """Take the line off the terminal; the next search starts silent again."""
-        if self._shown and self._terminal:
-            self._stream.write("\r" + " " * self._width + "\r")
-            self._stream.flush()
+        self._line.clear()
         self._shown, self._last, self._before = False, None, None
 
-    def _line(self, p: Progress) -> str:
+    def _told(self, p: Progress) -> str:
         since, had = self._before or (0.0, 0)
         passed = p.seconds - since
         rate = f", {(p.states - had) / passed:,.0f}/s" if passed > 0 and p.states >= had else ""

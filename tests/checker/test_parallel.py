@@ -162,19 +162,3 @@ def test_nothing_outlives_the_process_that_asked(sent: signal.Signals) -> None:
     assert parent.stdout.read() == ""
     assert time.monotonic() - begin < 30
     parent.stdout.close()
-
-
-def test_after_another() -> None:
-    """A job that comes after another finds what that one told."""
-    told: list[object] = []
-
-    def tell(n: int, say: Told) -> list[object]:
-        say(n)
-        return list(told)
-
-    def hear(_: int, value: object) -> None:
-        if value is not None:
-            told.append(value)
-
-    jobs = [Job(str(n), partial(tell, n), 60, lambda why, _: [why], None if n == 0 else n - 1) for n in range(4)]
-    assert list(in_parallel(jobs, 4, hear)) == [[], [0], [0, 1], [0, 1, 2]]

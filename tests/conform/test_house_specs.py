@@ -249,7 +249,7 @@ def test_a_race_is_explained_by_some_order() -> None:
 def test_the_spec_holds(name: str) -> None:
     """In a small instance; the larger ones are checked like those of other specs."""
     path = str(FOLDER / f"{name}.hmm")
-    instance = {"page_life": "elsewhere", "pins": "two_holds", "swap_dirty": "default"}.get(name, "small")
+    instance = {"page_life": "elsewhere", "pins": "two_holds", "swap_dirty": "alone"}.get(name, "small")
     (built,) = build_with_warnings(load(path), [instance])
     report = check(built.system, CheckOptions(states=60_000))
     assert {v.status for v in report.verdicts} == {Status.HOLDS}

@@ -42,6 +42,9 @@ GOOD: list[list[tuple[Command, Result]]] = [
     [*MAPPED, (c.Gup("p0", 0, write=True, pin=True, hold="h"), Result(cpages=1)), (c.Poke("p0", "h", 7), OK), (c.Load("p0", 0), Result(cpages=1, stamps=(7,)))],
     [(c.FileWrite("f0", 0, 2, 5), Result(cpages=2)), (c.Mmap("p0", 0, 2, "rw", "file_private", "f0"), OK), (c.Store("p0", 0, 1, 9), Result(cpages=1)), (c.FileRead("f0", 0, 2), Result(stamps=(5, 6)))],
     [(c.Load("p7", 0), Result("ESRCH"))],
+    [(c.Mmap("p0", 0, 512, kind="hugetlb"), OK), (c.Mprotect("p0", 0, 1), OK)],
+    [(c.Mmap("p0", 0, 512, kind="hugetlb"), OK), (c.Mprotect("p0", 0, 1, "r"), Result("EINVAL")), (c.Store("p0", 0), Result(cpages=1))],
+    [(c.Mmap("p0", 512, 512, kind="hugetlb"), OK), (c.Mmap("p0", 511), OK), (c.Mprotect("p0", 511, 2, "r"), Result("EINVAL")), (c.Store("p0", 511), Result("SIGSEGV", cpages=0))],
 ]  # fmt: skip
 
 
@@ -57,6 +60,8 @@ BAD: list[tuple[list[tuple[Command, Result]], str]] = [
     ([*MAPPED, (c.Load("p0", 3, 2), Result(cpages=2, stamps=(13, 0)))], "expected SIGSEGV"),
     ([*MAPPED, (c.Load("p0", 0, 2), Result(cpages=2, stamps=(10,)))], "read 1 pages instead of 2"),
     ([*MAPPED, (c.Mprotect("p0", 0, 1, "r"), OK), (c.Store("p0", 0), Result(cpages=1))], "expected SIGSEGV"),
+    ([(c.Mmap("p0", 0, 512, kind="hugetlb"), OK), (c.Mprotect("p0", 0, 1, "r"), OK)], "expected EINVAL"),
+    ([(c.Mmap("p0", 0, 512, kind="hugetlb"), OK), (c.Mprotect("p0", 1, 2), Result("EINVAL"))], "expected success"),
     ([*MAPPED, (c.Madvise("p0", 0), OK), (c.Load("p0", 0), Result(cpages=1, stamps=(10,)))], "must hold 0"),
     ([*MAPPED, (c.Fork("p0", "p1"), OK), (c.Store("p1", 0, 1, 99), Result(cpages=1)), (c.Load("p0", 0), Result(cpages=1, stamps=(99,)))], "must hold 10"),
     ([*OPENED, (c.DevWrite("p0", "dev0", 0, 1, 50), Result(cpages=1)), (c.Load("p0", 0), Result(cpages=1, stamps=(10,)))], "must hold 50"),

@@ -61,6 +61,12 @@ def test_data_comes_back_as_stamps(target: LinuxTarget) -> None:
     ]
 
 
+def test_a_process_that_is_there_is_not_made_again(target: LinuxTarget) -> None:
+    got = target.run_all([c.Mmap("p0", 0), c.Store("p0", 0, 1, 7), c.Spawn("p0"), c.Load("p0", 0)])
+    assert [result.error for result in got] == ["", "", "EEXIST", ""]
+    assert got[3].stamps == (7,), "in the middle of its commands, too"
+
+
 def test_the_largest_stamp(target: LinuxTarget) -> None:
     largest = (1 << 48) - 1
     got = target.run_all([c.Mmap("p0", 0), c.Store("p0", 0, 1, largest), c.Load("p0", 0), c.Increment("p0", 0)])

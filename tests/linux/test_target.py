@@ -7,10 +7,12 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from hmmspec.conform import commands as c
+from hmmspec.conform.linux import codec
 from hmmspec.conform.linux.leaks import EVERY, TREND, WARM, Leaks, amounts, drift
 from hmmspec.conform.linux.target import LinuxTarget, capabilities_of, devices_of, image_of, make
 from hmmspec.conform.results import Result
@@ -55,7 +57,7 @@ def test_a_dead_guest_is_told_and_the_next_reset_starts_another() -> None:
 
 
 @compiled
-def test_a_guest_that_dies_between_programs_is_started_again() -> None:
+def test_a_guest_that_dies_between_programs_is_told_and_started_again() -> None:
     with hosted_target() as target:
         assert isinstance(target, LinuxTarget)
         hosted = target._machine
@@ -64,7 +66,42 @@ def test_a_guest_that_dies_between_programs_is_started_again() -> None:
         hosted.process.wait()
         target.reset()
         assert target.run(c.Mmap("p0", 0)) == Result()
+        assert target.boots == 2 and [f.check for f in target.findings()] == ["crash"]
+        target.reset()
         assert target.boots == 2 and target.findings() == ()
+
+
+@compiled
+def test_what_is_said_once_is_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NOTE(once): warnings begin anew with the next program, lock checks with another boot."""
+    asked: list[bool] = []
+    request = codec.request
+
+    def asking(*threads: Any, again: bool, **more: Any) -> bytes:
+        asked.append(again)
+        return request(*threads, again=again, **more)
+
+    monkeypatch.setattr(codec, "request", asking)
+    lines = "", "WARNING: CPU: 0 PID: 7 at mm/memory.c:1 fault+0x1/0x2", "", "WARNING: possible recursive locking"
+    with hosted_target() as target:
+        assert isinstance(target, LinuxTarget)
+        for line in lines:
+            target.reset()
+            target.run(c.Mmap("p0", 0))
+            assert target._machine is not None
+            target._machine.console.add(f"[    1.000000] {line}")
+            assert bool(target.findings()) == bool(line)
+        assert asked == [False, False, True, False] and target.boots == 1
+        target.reset()
+        target.run(c.Mmap("p0", 0))
+        assert target.boots == 2 and target.findings() == () and not asked[-1]
+
+
+@compiled
+def test_the_kernel_is_told_what_its_kind_needs() -> None:
+    with LinuxTarget(dataclasses.replace(IMAGE, kind="debug"), start=Hosted) as target:
+        hosted = target._machine
+        assert isinstance(hosted, Hosted) and hosted.boot.arguments == ("kasan_multi_shot",)
 
 
 @compiled
@@ -85,7 +122,7 @@ def test_devices_and_capabilities_are_what_was_found() -> None:
     assert devices_of({"devices": "3"}) == {"dev0": "private", "dev1": "private"}
     assert devices_of({}) == {}
     little = capabilities_of({}, frozenset())
-    assert little == {"race", "file", "mremap", "dontfork"}
+    assert little == {"fair", "race", "file", "mremap", "dontfork"}
     greeting = {"devices": "15", "gup": "1", "swap": "1", "thp": "1", "drain": "0", "hugetlb": "16"}
     much = capabilities_of(greeting, frozenset({"exclusive", "release", "gup_longterm"}))
     assert much - little == {

@@ -9,11 +9,8 @@ to be done again whenever the generator of specs changes.
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 from unittest import mock
 
@@ -26,28 +23,18 @@ from hmmspec.system import expr as E
 from hmmspec.system import system as core
 from hmmspec.system.types import Int, Range
 from tests.native.agree import FULL, Case, case, disagreements
+from tests.planting import Defects, changed, print_seeds
 
-Defect = Callable[[], Any]  # a context manager
-DEFECTS: dict[str, Defect] = {}
+DEFECTS = Defects()
 SEEDS = 100  # those that the agreement test compares in every run
 ENOUGH = 2  # seeds for each defect
-
-
-def _defect(f: Callable[[], Iterator[None]]) -> Callable[[], Iterator[None]]:
-    DEFECTS[f.__name__] = contextmanager(f)
-    return f
-
-
-def _changed(owner: Any, name: str, change: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any:
-    """A method replaced by what `change` makes of it."""
-    return mock.patch.object(owner, name, change(getattr(owner, name)))
 
 
 def _lines(lines: list[str], pattern: str, by: str) -> list[str]:
     return [re.sub(pattern, by, line) for line in lines]
 
 
-@_defect
+@DEFECTS
 def wrong_mask() -> Iterator[None]:
     """A value of three bits and more loses its highest when it is read."""
 
@@ -60,18 +47,18 @@ def wrong_mask() -> Iterator[None]:
         yield
 
 
-@_defect
+@DEFECTS
 def lost_outcome() -> Iterator[None]:
     """Only the first way of a step with choices is taken."""
 
     def change(old: Any) -> Any:
         return lambda *a: _lines(old(*a), r"while \(next_script\(c\)\)", "while (0)")
 
-    with _changed(Rules, "_ways", change):
+    with changed(Rules, "_ways", change):
         yield
 
 
-@_defect
+@DEFECTS
 def stale_local() -> Iterator[None]:
     """A `let` reads what was before the step."""
 
@@ -84,11 +71,11 @@ def stale_local() -> Iterator[None]:
 
         return statement
 
-    with _changed(Rules, "statement", change):
+    with changed(Rules, "statement", change):
         yield
 
 
-@_defect
+@DEFECTS
 def missed_range_check() -> Iterator[None]:
     """A number is stored as it is."""
 
@@ -100,11 +87,11 @@ def missed_range_check() -> Iterator[None]:
 
         return cast
 
-    with _changed(CValues, "cast", change):
+    with changed(CValues, "cast", change):
         yield
 
 
-@_defect
+@DEFECTS
 def wrong_stride() -> Iterator[None]:
     """The elements of an array lie one bit too close together."""
 
@@ -115,11 +102,11 @@ def wrong_stride() -> Iterator[None]:
 
         return stride
 
-    with _changed(values, "stride", change):
+    with changed(values, "stride", change):
         yield
 
 
-@_defect
+@DEFECTS
 def early_exit_in_a_faulting_quantifier() -> Iterator[None]:
     """A `forall` or `exists` stops where it is decided although what is left errs."""
 
@@ -130,29 +117,29 @@ def early_exit_in_a_faulting_quantifier() -> Iterator[None]:
 
         return quantifier
 
-    with _changed(Exprs, "quantifier", change):
+    with changed(Exprs, "quantifier", change):
         yield
 
 
-@_defect
+@DEFECTS
 def target_index_too_early() -> Iterator[None]:
     """The index of what is assigned is that of before the step."""
 
     def change(old: Any) -> Any:
         return lambda self, target, scope: old(self, target, replace(scope, state="s"))
 
-    with _changed(Rules, "_place", change):
+    with changed(Rules, "_place", change):
         yield
 
 
-@_defect
+@DEFECTS
 def lost_fault() -> Iterator[None]:
     """A statement that errs does not end its step."""
     with mock.patch.object(Rules, "check_fault", return_value=[]):
         yield
 
 
-@_defect
+@DEFECTS
 def union_offset() -> Iterator[None]:
     """The last member of a union begins one value too early."""
 
@@ -163,22 +150,22 @@ def union_offset() -> Iterator[None]:
 
         return offsets
 
-    with _changed(values, "offsets", change):
+    with changed(values, "offsets", change):
         yield
 
 
-@_defect
+@DEFECTS
 def queue_shift() -> Iterator[None]:
     """`pop` shortens a queue and leaves its elements where they are."""
 
     def change(old: Any) -> Any:
         return lambda *a: re.sub(r"(\w+)\.e\[i - 1\] = \1\.e\[i\];", ";", old(*a))
 
-    with _changed(Exprs, "queues", change):
+    with changed(Exprs, "queues", change):
         yield
 
 
-@_defect
+@DEFECTS
 def rounds_to_zero() -> Iterator[None]:
     """`/` and `%` as in C."""
 
@@ -193,22 +180,22 @@ def rounds_to_zero() -> Iterator[None]:
 
         return arith
 
-    with _changed(Exprs, "arith", change):
+    with changed(Exprs, "arith", change):
         yield
 
 
-@_defect
+@DEFECTS
 def prime_reads_the_old_state() -> Iterator[None]:
     """A step property sees one state only."""
 
     def change(old: Any) -> Any:
         return lambda self, e, scope: old(self, e, replace(scope, after=scope.after and scope.state))
 
-    with _changed(Exprs, "place", change):
+    with changed(Exprs, "place", change):
         yield
 
 
-@_defect
+@DEFECTS
 def lost_assume() -> Iterator[None]:
     """Only the first assume is looked at."""
 
@@ -219,22 +206,22 @@ def lost_assume() -> Iterator[None]:
 
         return text
 
-    with _changed(unit._Checks, "_assumed", change):
+    with changed(unit._Checks, "_assumed", change):
         yield
 
 
-@_defect
+@DEFECTS
 def filter_of_a_loop_is_lost() -> Iterator[None]:
     """A `for` takes every pass."""
 
     def change(old: Any) -> Any:
         return lambda self, s, scope, leave: old(self, replace(s, filter=None), scope, leave)
 
-    with _changed(Rules, "loop", change):
+    with changed(Rules, "loop", change):
         yield
 
 
-@_defect
+@DEFECTS
 def set_minus_toggles() -> Iterator[None]:
     """`-` on sets adds what was not there."""
 
@@ -245,22 +232,22 @@ def set_minus_toggles() -> Iterator[None]:
 
         return sets
 
-    with _changed(Exprs, "sets", change):
+    with changed(Exprs, "sets", change):
         yield
 
 
-@_defect
+@DEFECTS
 def thread_numbers_collide() -> Iterator[None]:
     """Owners of locks: all threads of one kind are one."""
 
     def change(old: Any) -> Any:
         return lambda self, args, scope: f"(0 * {old(self, args, scope)})" if args else old(self, args, scope)
 
-    with _changed(Exprs, "thread_id", change):
+    with changed(Exprs, "thread_id", change):
         yield
 
 
-@_defect
+@DEFECTS
 def constant_is_a_member_short() -> Iterator[None]:
     """Literals of an enum behind the first are taken for the one before."""
 
@@ -272,7 +259,7 @@ def constant_is_a_member_short() -> Iterator[None]:
 
         return expr
 
-    with _changed(Exprs, "expr", change):
+    with changed(Exprs, "expr", change):
         yield
 
 
@@ -291,5 +278,4 @@ def shown_by(name: str) -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or DEFECTS:
-        print(f'    "{name}": {tuple(islice(shown_by(name), ENOUGH))},', flush=True)
+    print_seeds(DEFECTS, shown_by, ENOUGH)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from hmmspec.ref import access, checks, testdev
@@ -17,6 +18,9 @@ from hmmspec.ref.tasks import Steps, Task
 from hmmspec.ref.testdev import Outcome
 from tests.ref.machine import BASE, Machine
 
+N = 16
+COUNTING = list(range(1, N + 1))
+both = pytest.mark.parametrize("private", [True, False], ids=["private", "coherent"])
 ROOM = Config(cpus=2, system_pages=6144, device_pages=4096, swap_pages=256, page_tables=64)
 
 

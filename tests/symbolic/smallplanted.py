@@ -7,11 +7,8 @@ test_small.py: to be done again whenever the generator of specs changes.
 from __future__ import annotations
 
 import operator
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 from unittest import mock
 
@@ -25,26 +22,16 @@ from hmmspec.checker.symbolic.values import Values
 from hmmspec.system import expr as E
 from hmmspec.system import system as core
 from hmmspec.system.system import InitAny
+from tests.planting import Defects, changed, print_seeds
 from tests.symbolic.smallagree import differences
 from tests.symbolic.smallgen import case
 
-Defect = Callable[[], Any]  # a context manager
-DEFECTS: dict[str, Defect] = {}
+DEFECTS = Defects()
 SEEDS = 50  # those that are compared in every run
 ENOUGH = 2  # seeds for each defect
 
 
-def _defect(f: Callable[[], Iterator[None]]) -> Callable[[], Iterator[None]]:
-    DEFECTS[f.__name__] = contextmanager(f)
-    return f
-
-
-def _changed(owner: Any, name: str, change: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any:
-    """A method replaced by what `change` makes of it."""
-    return mock.patch.object(owner, name, change(getattr(owner, name)))
-
-
-@_defect
+@DEFECTS
 def lost_conjunct() -> Iterator[None]:
     """Of `a && b` as a guard only `a` is asked for."""
 
@@ -55,47 +42,47 @@ def lost_conjunct() -> Iterator[None]:
 
         return restrict
 
-    with _changed(Stepper, "_restrict", change):
+    with changed(Stepper, "_restrict", change):
         yield
 
 
-@_defect
+@DEFECTS
 def lost_error() -> Iterator[None]:
     """What errs is not noticed."""
     with mock.patch.object(Evaluator, "error"):
         yield
 
 
-@_defect
+@DEFECTS
 def error_where_nothing_is_evaluated() -> Iterator[None]:
     """The right side of `&&` may err although the left side is false."""
 
     def change(old: Any) -> Any:
         return lambda self, _, e, scope: old(self, TRUE, e, scope)
 
-    with _changed(Evaluator, "under", change):
+    with changed(Evaluator, "under", change):
         yield
 
 
-@_defect
+@DEFECTS
 def one_step_short() -> Iterator[None]:
     """The last step of the bound is not looked at."""
 
     def change(old: Any) -> Any:
         return lambda self, system, depth, *more: old(self, system, depth - 1, *more)
 
-    with _changed(Bounded, "__init__", change):
+    with changed(Bounded, "__init__", change):
         yield
 
 
-@_defect
+@DEFECTS
 def less_for_at_most() -> Iterator[None]:
     """`<=` is `<`."""
     with mock.patch.dict(evaluate._ORDER, {"<=": operator.lt}):
         yield
 
 
-@_defect
+@DEFECTS
 def lost_assume() -> Iterator[None]:
     """An assume holds at the start only."""
 
@@ -106,11 +93,11 @@ def lost_assume() -> Iterator[None]:
 
         return step
 
-    with _changed(Stepper, "step", change):
+    with changed(Stepper, "step", change):
         yield
 
 
-@_defect
+@DEFECTS
 def lost_outcome() -> Iterator[None]:
     """The last of several choices is never taken."""
 
@@ -123,22 +110,22 @@ def lost_outcome() -> Iterator[None]:
 
         return ways
 
-    with _changed(Stepper, "_ways", change):
+    with changed(Stepper, "_ways", change):
         yield
 
 
-@_defect
+@DEFECTS
 def prime_reads_the_old_state() -> Iterator[None]:
     """A step property sees one state only."""
 
     def change(old: Any) -> Any:
         return lambda self, e, scope: old(self, e, replace(scope, after=scope.after and scope.state))
 
-    with _changed(Evaluator, "value", change):
+    with changed(Evaluator, "value", change):
         yield
 
 
-@_defect
+@DEFECTS
 def any_start_of_a_machine() -> Iterator[None]:
     """`initial {a, b}` is any state."""
 
@@ -152,11 +139,11 @@ def any_start_of_a_machine() -> Iterator[None]:
 
         return start
 
-    with _changed(Encoding, "start", change):
+    with changed(Encoding, "start", change):
         yield
 
 
-@_defect
+@DEFECTS
 def set_minus_toggles() -> Iterator[None]:
     """`-` on sets adds what was not there."""
 
@@ -169,11 +156,11 @@ def set_minus_toggles() -> Iterator[None]:
 
         return value
 
-    with _changed(Evaluator, "value", change):
+    with changed(Evaluator, "value", change):
         yield
 
 
-@_defect
+@DEFECTS
 def rounds_to_zero() -> Iterator[None]:
     """`/` and `%` as in C."""
 
@@ -190,11 +177,11 @@ def rounds_to_zero() -> Iterator[None]:
 
         return combined
 
-    with _changed(Values, "combined", change):
+    with changed(Values, "combined", change):
         yield
 
 
-@_defect
+@DEFECTS
 def forgotten_branch() -> Iterator[None]:
     """What `else` assigns is forgotten where `if` assigns nothing."""
 
@@ -206,11 +193,11 @@ def forgotten_branch() -> Iterator[None]:
 
         return join
 
-    with _changed(Stepper, "_join", change):
+    with changed(Stepper, "_join", change):
         yield
 
 
-@_defect
+@DEFECTS
 def no_rest() -> Iterator[None]:
     """`terminal` is not looked at."""
 
@@ -221,7 +208,7 @@ def no_rest() -> Iterator[None]:
 
         return resting
 
-    with _changed(Encoding, "_resting", change):
+    with changed(Encoding, "_resting", change):
         yield
 
 
@@ -235,5 +222,4 @@ def shown_by(name: str) -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or DEFECTS:
-        print(f'    "{name}": {tuple(islice(shown_by(name), ENOUGH))},', flush=True)
+    print_seeds(DEFECTS, shown_by, ENOUGH)

@@ -7,7 +7,7 @@ many copies as a run has states.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -172,7 +172,7 @@ class Encoding:
     def plain(self, holds: Mapping[object, bool]) -> dict[str, object]:
         """The values of all variables where the state's atoms are as given."""
         known: dict[int, bool] = {0: True}
-        for node in self.f.below(f for v in self.system.variables for f in self._all_parts(v)):
+        for node in self.f.below(self.parts()):
             parts = self.f.parts[node]
             if node == 0:
                 continue
@@ -180,13 +180,15 @@ class Encoding:
                 known[node] = holds.get(self.f.atoms[node], False)
             else:
                 known[node] = all(known[p >> 1] ^ bool(p & 1) for p in parts)
-        return {
-            v.name: self.v.plain(v.type, self.state[v.name], lambda f: known[f >> 1] ^ bool(f & 1))
-            for v in self.system.variables
-        }
+        return self.values(lambda f: known[f >> 1] ^ bool(f & 1))
 
-    def _all_parts(self, v: Variable) -> Iterator[Formula]:
-        todo: list[SymValue] = [self.state[v.name]]
+    def values(self, holds: Callable[[Formula], bool]) -> dict[str, object]:
+        """The values of all variables where it is known of each of `parts` whether it holds."""
+        return {v.name: self.v.plain(v.type, self.state[v.name], holds) for v in self.system.variables}
+
+    def parts(self) -> Iterator[Formula]:
+        """Whatever the values of the variables are made of."""
+        todo: list[SymValue] = list(self.state.values())
         while todo:
             x = todo.pop()
             if isinstance(x, int):

@@ -7,24 +7,23 @@ for all sizes by `induction`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from hmmspec.checker.symbolic.cells import Slot, slots
+from hmmspec.checker.symbolic.circuits import circuits
 from hmmspec.checker.symbolic.encoding import Encoding
 from hmmspec.checker.symbolic.evaluate import Scope
 from hmmspec.checker.symbolic.formulas import FALSE, TRUE, Formula
 from hmmspec.checker.symbolic.lemmas import Lemma
 from hmmspec.checker.symbolic.ranks import empty_hands
 from hmmspec.checker.symbolic.samples import Sizes
-from hmmspec.checker.symbolic.sat import Circuit, Lit, Sat, Undecided
+from hmmspec.checker.symbolic.sat import Undecided
 from hmmspec.system import expr as E
 from hmmspec.system.analyse import Analysis
 from hmmspec.system.run import Interpreter, State
 from hmmspec.system.system import Invariant, Predicate, Reachable, Recoverable, StepProperty, System
-
-LONGEST = 20.0  # seconds for one question
 
 
 @dataclass(frozen=True)
@@ -94,17 +93,17 @@ class Grounded:
         self.f = self.encoding.f
         self.slots: list[Slot] = slots(interp.system)
         self._owner = {(s.cell.variable, a): i for i, s in enumerate(self.slots) for a in s.atoms}
-        self.sat = Sat(LONGEST, easy=True)
-        self.circuit = Circuit(self.sat, self.f)
+        self.circuit = circuits(self.f)
         self._holds: dict[Known, Formula] = {}
         self._bad: dict[tuple[Known, int], Formula] = {}
         self._worst: dict[Known, Formula] = {}
         self._reads: dict[Known, frozenset[str]] = {}
         self._exprs: dict[Known, E.Expr | None] = {}
         self._analysis = Analysis(interp.system)
-        self.sat.clause([self.circuit.literal(self.encoding.valid)])
+        self._parts = list(dict.fromkeys(self.encoding.parts()))
+        self.circuit.require(self.encoding.valid)
         self.asked = 0
-        self._last: tuple[Formula, Mapping[object, bool]]
+        self._last: tuple[Formula, dict[int, bool]]
 
     # ------------------------------------------------------------ formulas
 
@@ -153,12 +152,12 @@ class Grounded:
 
     # ------------------------------------------------------------ questions
 
-    def _check(self, assumed: Sequence[Lit]) -> bool:
+    def _check(self, assumed: Sequence[Formula]) -> bool:
         if time.process_time() > self.until:
             raise TimeoutError
         self.asked += 1
         try:
-            return self.sat.solve(assumed)
+            return self.circuit.solve(assumed)
         except Undecided:
             raise TimeoutError from None
 
@@ -167,53 +166,35 @@ class Grounded:
         bad = self.worst(c)
         if bad == FALSE:
             return ()
-        by: dict[Lit, Known] = {}
-        for k in claims:
-            f = self.holds(k)
-            if f != TRUE:
-                by[self.circuit.literal(f)] = k
-        if self._check([*by, self.circuit.literal(bad)]):
+        by = {self.holds(k): k for k in claims}
+        by.pop(TRUE, None)
+        if self._check([*by, bad]):
             return None
-        core = self.sat.core()
-        return tuple(k for lit, k in by.items() if lit in core)
+        core = self.circuit.core()
+        return tuple(k for f, k in by.items() if f in core)
 
     def hole(self, c: Known) -> Hole:
         """What was found when `needed` said None last."""
-        nodes = [node for node in self.f.atoms if self.circuit.knows(2 * node)]
-        values = self.sat.values(self.circuit.literal(2 * node) for node in nodes)
-        holds = {self.f.atoms[node]: value for node, value in zip(nodes, values, strict=True)}
-        rules = range(len(self.encoding.steps))
-        bad = [self.bad(c, r) for r in rules]
-        broken = self._evaluated(bad, holds)
-        rule = next(r for r in rules if broken[r])
-        self._last = bad[rule], holds
-        return Hole(c, rule, self.interp.build(self.encoding.plain(holds)))
+        bad = [self.bad(c, r) for r in range(len(self.encoding.steps))]
+        rule = self.circuit.values(bad).index(True)
+        leaves = self.circuit.values([2 * node for node in self.f.atoms])
+        self._last = bad[rule], dict(zip(self.f.atoms, leaves, strict=True))
+        parts = dict(zip(self._parts, self.circuit.values(self._parts), strict=True))
+        return Hole(c, rule, self.interp.build(self.encoding.values(parts.__getitem__)))
 
     def lifted(self, hole: Hole) -> Hole:
         """The last hole with the cells that matter."""
         return replace(hole, cells=self._lifted(*self._last))
 
-    def _evaluated(self, formulas: Sequence[Formula], holds: Mapping[object, bool]) -> list[bool]:
-        """Whether each holds where the atoms are as given."""
-        known: dict[int, bool] = {0: True}
-        for node in self.f.below(formulas):
-            parts = self.f.parts[node]
-            if parts is not None:
-                a, b = parts
-                known[node] = (known[a >> 1] ^ bool(a & 1)) and (known[b >> 1] ^ bool(b & 1))
-            elif node:
-                known[node] = holds.get(self.f.atoms[node], False)
-        return [known[f >> 1] ^ bool(f & 1) for f in formulas]
-
-    def _lifted(self, bad: Formula, holds: Mapping[object, bool]) -> tuple[int, ...]:
-        """The cells that the formula needs to be as they are."""
-        fixed: list[Lit] = [self.circuit.literal(bad ^ 1)]
-        by_cell: dict[int, list[Lit]] = {}
+    def _lifted(self, bad: Formula, holds: dict[int, bool]) -> tuple[int, ...]:
+        """The cells that the formula needs to be as they are.  holds: of each leaf."""
+        fixed: list[Formula] = [bad ^ 1]
+        by_cell: dict[int, list[Formula]] = {}
         for node in self.f.below([bad]):
             if self.f.parts[node] is not None or node == 0:
                 continue
             atom = self.f.atoms[node]
-            literal = self.circuit.literal(2 * node) ^ (0 if holds.get(atom, False) else 1)
+            literal = 2 * node ^ (not holds[node])
             if atom in self._owner:
                 by_cell.setdefault(self._owner[atom], []).append(literal)
             else:
@@ -222,7 +203,7 @@ class Grounded:
         def follows(cells: Iterable[int]) -> set[int] | None:
             if self._check([*fixed, *(x for i in cells for x in by_cell[i])]):
                 return None
-            core = self.sat.core()
+            core = self.circuit.core()
             return {i for i in cells if any(x in core for x in by_cell[i])}
 
         kept = follows(by_cell)

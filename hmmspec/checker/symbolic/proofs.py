@@ -10,7 +10,7 @@ from pathlib import Path
 from hmmspec.checker.options import CheckOptions
 from hmmspec.checker.symbolic import prover
 from hmmspec.checker.symbolic.certificate import write_certificate
-from hmmspec.checker.symbolic.prover import Goal, Hints, ProveOptions
+from hmmspec.checker.symbolic.prover import Goal, ProveOptions
 from hmmspec.checker.symbolic.settle import prove_instance
 from hmmspec.checker.verdict import InstanceReport, Level, Progress, Proof, Status, Verdict
 from hmmspec.diagnostics import Limit
@@ -92,20 +92,13 @@ def carry_out(
     task: Task,
     options: ProveOptions,
     certificates: Path | None,
-    told: Callable[[object], None] | None = None,
-    hints: Sequence[Hints] = (),
+    progress: Callable[[Progress], None] | None = None,
 ) -> InstanceReport:
-    """Try to prove a goal; write the certificate of what was proved.  Raises SpecError if that cannot be written.
-
-    told: hears of the progress (`Progress`), and at the end of what may help with other goals of the file (`Hints`);
-    hints: what earlier goals told.
-    """
+    """Try to prove a goal; write the certificate of what was proved.  Raises SpecError if that cannot be written."""
     if not task.goal.every:
-        return _of_the_instance(task, options, told)
+        return _of_the_instance(task, options, progress)
     begin = time.monotonic()
-    proved = prover.prove(task.spec, task.system, task.goal, options, told, hints)
-    if told is not None and proved.hints is not None:
-        told(proved.hints)
+    proved = prover.prove(task.spec, task.system, task.goal, options, progress)
     report = _report(task, proved.verdicts, begin)
     if certificates is not None and any(v.status is Status.HOLDS for v in proved.verdicts):
         try:

@@ -8,7 +8,7 @@ looked at, sends the search to an instance of that size.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from hmmspec.checker.symbolic.falsify import FIRST, Runs, look, real_runs, with_fewer
@@ -16,10 +16,9 @@ from hmmspec.checker.symbolic.gaps import smallest
 from hmmspec.checker.symbolic.grounded import Grounded, Known, judged
 from hmmspec.checker.symbolic.induction import Claim, Induction
 from hmmspec.checker.symbolic.judging import judging_errors
-from hmmspec.checker.symbolic.lemmas import Lemma
 from hmmspec.checker.symbolic.open_encoding import OpenEncoding
 from hmmspec.checker.symbolic.ranks import NoRank, Rank, empty_hands, rank
-from hmmspec.checker.symbolic.samples import Instances, Reached, Sampler, Sizes, sizeless
+from hmmspec.checker.symbolic.samples import Instances, Reached, Sampler, Sizes
 from hmmspec.checker.symbolic.seen import alone
 from hmmspec.checker.symbolic.strengthen import Strengthener
 from hmmspec.checker.verdict import Level, Progress, Proof, Status, Verdict
@@ -71,7 +70,6 @@ class Proved:
     verdicts: one for each property, in the order of the goal, with `Verdict.proof`.
     claims: those that were proved, and whatever else of the spec the proof needs; lemmas: invariants that were found.
     Claims and lemmas together hold at the start and are kept by every step.  Their expressions are of `system`.
-    hints: what may help with another goal.
     """
 
     goal: Goal
@@ -80,16 +78,6 @@ class Proved:
     claims: tuple[Claim, ...] = ()
     lemmas: tuple[Claim, ...] = ()
     left_out: tuple[str, ...] = ()
-    hints: Hints | None = None
-
-
-@dataclass(frozen=True)
-class Hints:
-    """Lemmas that one goal needed, for others of Systems with the same variables.  shape: these variables, whatever the
-    sizes of their types."""
-
-    shape: object
-    lemmas: tuple[Lemma, ...]
 
 
 def goals_of(system: System) -> list[Goal]:
@@ -106,10 +94,9 @@ def prove(
     goal: Goal,
     options: ProveOptions,
     progress: Callable[[Progress], None] | None = None,
-    hints: Sequence[Hints] = (),
 ) -> Proved:
     """Prove a goal, or say why not.  Never raises Limit: what is refused or not decided is a verdict that says so."""
-    return _Prover(spec, system, goal, options, progress, hints).run()
+    return _Prover(spec, system, goal, options, progress).run()
 
 
 @dataclass
@@ -119,7 +106,6 @@ class _Prover:
     goal: Goal
     options: ProveOptions
     progress: Callable[[Progress], None] | None
-    hints: Sequence[Hints] = ()
     refused: dict[str, str] = field(default_factory=dict)  # by property: why
     undecided: dict[Known, str] = field(default_factory=dict)
     runs: Runs = field(default_factory=dict)  # found before anything was tried
@@ -198,8 +184,6 @@ class _Prover:
     def _search(self) -> None:
         for n in range(1, self.options.falsify + 1):
             self._look(self.instances.same(n), FIRST if n < LOOKED else FIRST // 4, keep=n < LOOKED)
-        hinted = dict.fromkeys(x for h in self.hints if h.shape == self._shape() for x in h.lemmas)
-        self.search.hints = [k for k in map(self.search.called, hinted) if self._plausible(k)]
         two = self.instances.same(2)
         self.search.enter()
         self._close(two, HOLES)
@@ -242,12 +226,6 @@ class _Prover:
         """What may still hold, but was not made inductive."""
         return [k for k in self._wanted() if k not in self.search.support and k not in self.search.violated]
 
-    def _shape(self) -> object:
-        return sizeless(tuple((v.name, v.type) for v in self.system.variables))
-
-    def _plausible(self, k: Known) -> bool:
-        return all(self.search.true_in_all(k, r) for r in self.samples)
-
     def _look(self, sizes: Sizes, states: int, keep: bool = True) -> None:
         """Search a small instance: what a run violates needs no proof.  keep: its states are samples."""
         if any(r.sizes == sizes for r in self.samples):
@@ -270,9 +248,8 @@ class _Prover:
         if reached.complete:
             return
         more = alone(reached.sizes, reached.interp, Sampler(reached.interp).wander(reached, runs, seed))
-        for k in self.search.helpers:
-            if k not in self.search.violated and not self.search.true_in_all(k, more):
-                self.search.refuted(k)
+        for k in self.search.wrong_in([k for k in self.search.helpers if k not in self.search.violated], more):
+            self.search.refuted(k)
         reached.add(more.states)
 
     def _not_shown(self) -> list[Sizes]:
@@ -349,8 +326,7 @@ class _Prover:
                 verdicts.append(self._proved(n))
             else:
                 verdicts.append(self._open(n, runs))
-        hints = Hints(self._shape(), tuple(k.lemma for k in shown if k.lemma is not None))
-        return Proved(self.goal, self.system, tuple(verdicts), tuple(claims), tuple(lemmas), self._left_out(), hints)
+        return Proved(self.goal, self.system, tuple(verdicts), tuple(claims), tuple(lemmas), self._left_out())
 
     def _shown(self) -> list[Known]:
         """What is proved, with all that it rests on."""

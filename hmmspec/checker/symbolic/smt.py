@@ -313,7 +313,8 @@ class _Writer:
 
 
 def _quoted(name: str) -> str:
-    """A name as a symbol of SMT-LIB."""
+    """A name as a symbol of SMT-LIB, in which there is no "|"."""
+    name = name.replace("|", "/")
     return name if _PLAIN.fullmatch(name) and name not in _RESERVED else f"|{name}|"
 
 

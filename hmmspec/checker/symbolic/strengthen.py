@@ -15,7 +15,9 @@ instances).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import islice
 
 from hmmspec.checker.symbolic.candidates import Cube
@@ -24,6 +26,7 @@ from hmmspec.checker.symbolic.grounded import Grounded, Hole, Known
 from hmmspec.checker.symbolic.lemmas import Lemma
 from hmmspec.checker.symbolic.samples import Reached, Sizes, raw
 from hmmspec.checker.symbolic.seen import alone, contradicted
+from hmmspec.system import expr as E
 from hmmspec.system.faults import SpecFault
 from hmmspec.system.run import State
 
@@ -38,14 +41,12 @@ class Strengthener:
 
     open: claims that were given up, each with what stands in the way; violated: those of them that a real step breaks.
     support: what the steps need to keep a claim.  samples: reachable states of small instances; claims: what is to be
-    shown; helpers: invariants of the spec that may be claimed, too; hints: lemmas that helped elsewhere and that no
-    sample contradicts; tell: is told how far it is.
+    shown; helpers: invariants of the spec that may be claimed, too; tell: is told how far it is.
     """
 
     samples: Sequence[Reached]
     claims: list[Known]
     helpers: Sequence[Known]
-    hints: Sequence[Known] = ()
     tell: Callable[[str], None] = lambda _: None
     lemmas: dict[Lemma, Known] = field(default_factory=dict)
     refused: set[Lemma] = field(default_factory=set)
@@ -106,10 +107,6 @@ class Strengthener:
                 return False
             holes -= 1
             hole = g.hole(c)
-            hinted = self._hinted(g, hole)
-            if hinted is not None:
-                todo += [c, hinted]
-                continue
             hole = g.lifted(hole)
             cube = Cube(hole.state, [g.slots[i] for i in hole.cells], self.samples)
             if cube.reached and not any(
@@ -128,23 +125,6 @@ class Strengthener:
                 self.open[c] = hole
                 todo += self._drop(c)
         return True
-
-    def _hinted(self, g: Grounded, hole: Hole) -> Known | None:
-        """A lemma that helped elsewhere and excludes the hole: one that is inductive by itself if there is one."""
-        excluding = []
-        here = alone(g.sizes, g.interp, [hole.state])
-        for known in self.hints:
-            if known.lemma in self.refused or known.lemma in self.lemmas:
-                continue
-            if known.lemma is not None and contradicted(known.lemma, here):
-                excluding.append(known)
-        if not excluding:
-            return None
-        inductive = (k for k in excluding if g.needed([k, *self.active()], k) is not None)
-        found = next(inductive, excluding[0])
-        assert found.lemma is not None
-        self.lemmas[found.lemma] = found
-        return found
 
     def _breaks(self, c: Known, rule: int, reached: Reached, state: State) -> bool:
         """Whether a step of the rule out of this state breaks the claim."""
@@ -189,6 +169,18 @@ class Strengthener:
         if k.lemma is not None:
             return not contradicted(k.lemma, reached)
         return all(self._true(k, reached, s) for s in reached.states)
+
+    def wrong_in(self, some: Sequence[Known], reached: Reached) -> list[Known]:
+        """Those of these invariants that do not hold in all these states."""
+        exprs = [e for e in (k.expr(reached.interp.system) for k in some) if e is not None]
+        if not exprs:
+            return []
+        # As a rule all hold: so all are asked at once.
+        together = reached.interp.truth(reduce(lambda a, b: E.Logic("&&", a, b), exprs))
+        with suppress(SpecFault):
+            if all(map(together, reached.states)):
+                return []
+        return [k for k in some if not self.true_in_all(k, reached)]
 
     def _true(self, k: Known, reached: Reached, state: State) -> bool:
         key = k, reached.sizes

@@ -166,15 +166,17 @@ def request(
     threads: Sequence[Sequence[bytes]],
     *,
     fresh: bool = False,
+    again: bool = False,
     patience: float = 10.0,
     seed: int = 0,
 ) -> bytes:
     """The payload of a message.
 
-    fresh: forget the program before; patience: seconds until a worker is stuck.
+    fresh: forget the program before; again: what the kernel warns of once it is to warn of once more; patience: seconds
+    until a worker is stuck.
     """
     counts = [len(thread) for thread in threads] + [0] * (THREADS - len(threads))
-    head = _REQUEST.pack(int(fresh), int(patience * 1000), len(threads), 0, seed % (1 << 64), *counts)
+    head = _REQUEST.pack(int(fresh) | int(again) << 1, int(patience * 1000), len(threads), 0, seed % (1 << 64), *counts)
     return head + b"".join(record for thread in threads for record in thread)
 
 

@@ -25,6 +25,11 @@ static void answer_for(uint32_t number, int error)
 	atomic_store(&r->end, atomic_fetch_add(&shared->clock, 1));
 }
 
+static bool is_for_keeper(const struct command *c)
+{
+	return c->op == OP_SPAWN || c->op == OP_KILL;
+}
+
 /* Commands from..to-1 in order; *at: the one that is under way when a worker is stuck or has ended by itself. */
 enum status run_all(uint32_t from, uint32_t to, uint32_t *at)
 {
@@ -37,7 +42,7 @@ enum status run_all(uint32_t from, uint32_t to, uint32_t *at)
 		enum status status;
 
 		*at = i;
-		if (c->op == OP_SPAWN || number < 0 || c->op == OP_KILL) {
+		if (is_for_keeper(c) || number < 0) {
 			atomic_store(&shared->results[i].begin, atomic_fetch_add(&shared->clock, 1));
 			if (c->op == OP_KILL && number >= 0 && end_process(number, c->choice))
 				return STUCK;
@@ -45,8 +50,8 @@ enum status run_all(uint32_t from, uint32_t to, uint32_t *at)
 			continue;
 		}
 		before_open(c, number);
-		for (; j < to && c->op != OP_EXIT && shared->commands[j].op != OP_KILL && owner_of(&shared->commands[j]) == number;
-		     j++) {
+		for (; j < to && c->op != OP_EXIT && !is_for_keeper(&shared->commands[j]) &&
+		       owner_of(&shared->commands[j]) == number; j++) {
 			c = &shared->commands[j];
 			before_open(c, number);
 		}

@@ -8,6 +8,8 @@
 
 #include "keeper.h"
 
+enum { FORGET = 1, WARN_AGAIN = 2 }; /* bits of `fresh` */
+
 struct request {
 	uint32_t fresh, patience, threads, reserved;
 	uint64_t seed;
@@ -59,7 +61,9 @@ static bool take(const struct frame *f, bool racing)
 		shared->results[i] = (struct result){ .cpages = ABSENT, .faults = ABSENT };
 	atomic_store(&shared->used, 0);
 	atomic_store(&shared->clock, 1);
-	if (q.fresh)
+	if (q.fresh & WARN_AGAIN)
+		write_text("/sys/kernel/debug/clear_warn_once", "1");
+	if (q.fresh & FORGET)
 		status = begin_program();
 	if (status != DONE)
 		at = total;
