@@ -25,8 +25,8 @@ _UNKNOWN: Final = object()
 
 def cannot_happen(loaded: Loaded, profile: Mapping[str, Behaviour], capabilities: Set[str]) -> tuple[str, ...]:
     """The names of these transitions, in the order of the spec."""
-    system = loaded.bound(profile).system
     bound = loaded.bound(profile)
+    system = bound.system
     can = _events(loaded.binding, profile, capabilities)
     hidden = set(bound.hidden)
     rules = {r.number: r for r in system.rules if r.number in hidden or r.name in can}

@@ -112,11 +112,15 @@ MENDS = (
         _DEVICE,
         (
             Edit("dmirror_device_remove_chunks", "", _EVICT),
+            Edit("dmirror_device_remove_chunks", "unsigned int i;", "unsigned int i, tries = 100;"),
             Edit(
                 "dmirror_device_remove_chunks",
                 "dmirror_device_evict_chunk(devmem);",
-                "do {\n\t\t\t\tdmirror_device_evict_chunk(devmem);\n\t\t\t\tcond_resched();\n"
-                "\t\t\t} while (dmirror_in_use(devmem));",
+                "dmirror_device_evict_chunk(devmem);\n"
+                "\t\t\twhile (dmirror_in_use(devmem) && tries--) {\n"
+                "\t\t\t\tschedule_timeout_uninterruptible(1);\n"
+                "\t\t\t\tdmirror_device_evict_chunk(devmem);\n"
+                "\t\t\t}",
             ),
         ),
     ),

@@ -73,7 +73,7 @@ BEHAVIOURS: Final[dict[str, tuple[str, str]]] = {
     ),
     "held_is_not_lazy": (
         "reclaim takes a page that somebody holds back from MADV_FREE (without: only one that was written)",
-        "mm/rmap.c of Linux 6.12.117; changed with the batched unmapping of such folios (v6.15)",
+        "Linux 6.12.117 (tried); changed with the batched unmapping of such folios (v6.15)",
     ),
     "joins_untouched": (
         "an area that was used is joined with a neighbour whose memory was not (without: only the other way round)",

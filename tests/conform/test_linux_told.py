@@ -53,6 +53,22 @@ TOLD: dict[str, tuple[tuple[Command, ...], Result]] = {
         ),
         Result("ENOENT"),
     ),
+    "what was held while it was reclaimed is not thrown away later": (
+        (
+            c.Mmap("p0", 0, 2),
+            c.Store("p0", 0, 1, 5),
+            c.Store("p0", 1, 1, 7),
+            c.Drain(),
+            c.Gup("p0", 0, hold="h0"),
+            c.Madvise("p0", 0, 2, "free"),
+            c.Madvise("p0", 0, 2, "pageout"),
+            c.Unpin("p0", "h0"),
+            c.Drain(),
+            c.Madvise("p0", 0, 1, "pageout"),
+            c.Load("p0", 0, 2),
+        ),
+        Result(cpages=2, stamps=(5, 0)),
+    ),
     "userfaultfd protection of what is not armed": (
         (c.Mmap("p0", 0), c.UffdWp("p0", 0, on=False)),
         Result("ENOENT"),

@@ -9,10 +9,12 @@ import pytest
 
 from hmmspec.ref.errors import Errno
 from hmmspec.ref.frames import PAGE
+from hmmspec.ref.gup import release
+from hmmspec.ref.pagemap import drop_caches
 from hmmspec.ref.schedule import Stuck
 from hmmspec.ref.spaces import HUGETLB
 from tests.ref.cpuscripts import SCRIPTS
-from tests.ref.machine import LARGE, RW, SMALL, Machine
+from tests.ref.machine import BASE, LARGE, RW, SMALL, Machine
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -61,6 +63,24 @@ def test_defect_is_caught(defect: str) -> None:
 
     with pytest.raises((AssertionError, Errno, Stuck)):
         whole()
+
+
+@pytest.mark.parametrize(("profile", "later"), [("latest", bytes(4)), ("6.12", b"free")])
+def test_what_was_given_back_stays_while_somebody_holds_it(profile: str, later: bytes) -> None:
+    """Nobody throws it away; whether it may go once it is let go is where kernels differ (`held_is_not_lazy`)."""
+    m = Machine(profile_name=profile)
+    m.map()
+    m.store(BASE, b"free")
+    m.run(drop_caches)  # onto the LRU
+    held = m.gup(BASE)
+    m.advise("free", 1)
+    m.advise("pageout", 1)
+    assert m.load(BASE) == b"free"
+    release(m.k, held)
+    m.run(drop_caches)
+    m.advise("pageout", 1)
+    assert m.load(BASE) == later
+    m.done()
 
 
 def test_bad_arguments_are_errnos() -> None:

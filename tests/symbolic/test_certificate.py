@@ -62,6 +62,30 @@ def test_what_is_in_the_folder(written: Path) -> None:
     assert "(set-info :status unsat)" in (written / "enabled-odd.smt2").read_text()
 
 
+OPTIONAL = """\
+spec optional
+param USERS = 2;
+type User = symmetric[USERS];
+type Where = record { side: 0..3; far: bool; };
+var going[User]: Where? = null;
+transition go(u: User, w: Where) when going[u] == null && w.side != 2 { going[u] := w; }
+transition stay(u: User) when going[u] != null { going[u] := null; }
+invariant sides: forall u: User | going[u] != null { going[u].side != 2 };
+"""
+
+
+def test_symbols_hold_no_bars(tmp_path: Path) -> None:
+    """A member of an optional record has a bar in its name, which SMT-LIB has no room for."""
+    path = tmp_path / "optional.hmm"
+    path.write_text(OPTIONAL)
+    folder = write_certificate(tmp_path, *by_hand(path, ("sides",), {}, ("User",)))
+    text = (folder / "consecution-go.smt2").read_text()
+    assert "(declare-fun |going/1.side:0| (User) Bool)" in text
+    found = checked(folder)
+    assert [(c.obligation.file, c.told) for c in found.checked if c.status != "shown"] == []
+    assert found.exit_code == 0
+
+
 def test_the_same_bytes_whatever_the_order_of_sets(path: Path, written: Path) -> None:
     program = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2]);"
