@@ -6,15 +6,18 @@ finding was seen.  A program is made small only if the finding recurs, and each 
 see it in all likelihood.  One that never recurs is a finding as it is.  A target that died is started again and the
 session goes on, unless the same program kills it again, or it died too often.
 
-NOTE(interrupt): a session that is interrupted ends as one that has no more time: with its account, and with what was
-found, made as small as it was by then.
+NOTE(interrupt): a session that is interrupted ends as one that has no more time, after the program that runs: with its
+account, and with what was found, made as small as it was by then.  Who interrupts it once more does not wait for that.
 """
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -125,6 +128,28 @@ Play = Callable[[Program], Outcome]
 
 class Stop(Exception):
     """The session is over: enough commands, or no more time."""
+
+
+@contextmanager
+def _noticing_interrupts(notice: Callable[[], None]) -> Iterator[None]:
+    """The first interrupt at the keyboard is noticed, and nothing else happens; the next one is a KeyboardInterrupt.
+
+    Raised inside Hypothesis, a KeyboardInterrupt may be lost, or make it take the example for a flaky one.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
+        yield  # somebody else's business
+        return
+
+    def handle(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        notice()
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Wrong(Exception):
@@ -261,9 +286,10 @@ class Explorer:
         self._goal = steps
         shapes = self.plan.shapes
         try:
-            while not self.enough and not self.failed and not self._out_of_time():
-                self._round(shapes[self._rounds % len(shapes)], self.plan.seed * 1_000_003 + self._rounds)
-                self._rounds += 1
+            with _noticing_interrupts(self.interrupt):
+                while not self.enough and not self.failed and not self._out_of_time():
+                    self._round(shapes[self._rounds % len(shapes)], self.plan.seed * 1_000_003 + self._rounds)
+                    self._rounds += 1
         except Stop:
             pass
         except KeyboardInterrupt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -234,16 +235,18 @@ def test_the_plugin_costs_nothing_where_it_is_not_used() -> None:
 
 
 class Impatient(FakeTarget):
-    """Ctrl-C comes at its Nth program."""
+    """Ctrl-C comes at its Nth program, so many times."""
 
-    def __init__(self, at: int, bug: str = "") -> None:
+    def __init__(self, at: int, bug: str = "", times: int = 2) -> None:
         super().__init__(bug)
         self.at = at
+        self.times = times
 
     def reset(self, seed: int = 0) -> None:
         self.at -= 1
         if not self.at:
-            raise KeyboardInterrupt
+            for _ in range(self.times):
+                signal.raise_signal(signal.SIGINT)
         super().reset(seed)
 
 
@@ -258,6 +261,16 @@ def test_an_interrupted_session_tells_what_was_done() -> None:
     # It is over: nothing is run any more.
     explorer.search(3000)
     assert s.programs == 19
+
+
+def test_the_first_interrupt_lets_the_program_end() -> None:
+    """Nothing is raised in the middle of Hypothesis."""
+    target = Impatient(20, times=1)
+    before = signal.getsignal(signal.SIGINT)
+    s = Explorer(target, [DataJudge()], Plan(3000, 1, (shape_for(target),))).explore()
+    assert s.interrupted
+    assert s.programs == 20
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_an_interrupted_session_keeps_what_was_found() -> None:
