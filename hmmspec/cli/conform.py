@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +75,11 @@ def parser() -> Parser:
     how.add_argument("--replay", type=Path, metavar="FILE", help="run the program of this file instead (see --save)")
     judged = p.add_argument_group("what is looked at")
     judged.add_argument(
-        "--spec", action="append", default=[], metavar="FILE", help="a spec or binding to follow (default: all shipped)"
+        "--spec",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a spec or binding to follow (default: all shipped; of two targets, only where they differ)",
     )
     judged.add_argument("--no-spec", action="store_true", help="follow no spec")
     judged.add_argument(
@@ -128,9 +132,9 @@ def run(args: argparse.Namespace) -> int:
     program = None if args.replay is None else _program(args.replay)
     quiet = args.quiet or program is not None
     progress = None if quiet else ConformProgress(sys.stderr, args.steps)
-    judges = _judges(args)
+    judges, experts = _judges(args)
     with ExitStack() as stack:
-        pair = stack.enter_context(closing(pair_of(args, judges))) if "," in args.target else None
+        pair = stack.enter_context(closing(pair_of(args, judges, experts))) if "," in args.target else None
         target = pair.targets[0] if pair is not None else stack.enter_context(closing(target_of(args.target, args)))
         sure = target.deterministic if pair is None else pair.deterministic
         plan = Plan(args.steps, args.seed, shapes_of(target, args), args.time, SHRINKING, deterministic=sure)
@@ -245,14 +249,22 @@ def shapes_of(target: Target, args: argparse.Namespace) -> tuple[Shape, ...]:
     return tuple(out)
 
 
-def _judges(args: argparse.Namespace) -> list[Judge]:
-    judges: list[Judge] = [DataJudge()]
-    if not args.no_spec:
-        judges += [Follower(load_for(path)) for path in args.spec or shipped()]
-    return judges
+def _judges(args: argparse.Namespace) -> tuple[list[Judge], Callable[[], list[Judge]]]:
+    """Who judges every run, and who is asked only where two targets differ.
+
+    Of what is the same on two targets the specs are asked only where that is asked for: each target by itself has its
+    runs with them.
+    """
+
+    def followers() -> list[Judge]:
+        return [] if args.no_spec else [Follower(load_for(path)) for path in args.spec or shipped()]
+
+    if "," in args.target and not (args.race or args.spec or args.cover):
+        return [DataJudge()], followers
+    return [DataJudge(), *followers()], list
 
 
-def pair_of(args: argparse.Namespace, judges: Sequence[Judge]) -> Pair:
+def pair_of(args: argparse.Namespace, judges: Sequence[Judge], experts: Callable[[], Sequence[Judge]]) -> Pair:
     """The two targets that the command line names; a reference kernel without a profile gets the other one's.
     Raises SpecError."""
     names = args.target.split(",")
@@ -277,7 +289,7 @@ def pair_of(args: argparse.Namespace, judges: Sequence[Judge]) -> Pair:
             made[at] = target_of(names[at], mine)
             stack.callback(made[at].close)
         stack.pop_all()
-    return Pair(made[0], made[1], judges, known, args.seed)
+    return Pair(made[0], made[1], judges, known, args.seed, experts)
 
 
 def _session(explorer: Explorer, program: Program | None, args: argparse.Namespace) -> Session:

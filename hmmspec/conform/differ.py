@@ -3,8 +3,9 @@
 NOTE(pair): a program without races is sent whole to both, and what they answered is compared command by command (see
 NOTE(visible)).  A page that only one of them skipped is tried again, up to three times, in a fresh run of the program
 in which that command comes twice; only then it is a difference.  Where both answered the same the judges look at one
-log, which is both; where they differ each log is judged by itself, so that the report tells whom the specs explain.
-Programs with races are not compared: each target is judged by itself, must lose no data and end clean.
+log, which is both; where they differ each log is judged by itself, and experts are asked, too: so the report tells
+whom the specs explain.  Programs with races are not compared: each target is judged by itself, must lose no data and
+end clean.
 
 A difference that an entry of the known ones explains is none; if the kernels are in different states afterwards
 (`apart`), nothing more of that program is compared, and of the second target only what it says of itself counts.
@@ -13,9 +14,10 @@ A difference that an entry of the known ones explains is none; if the kernels ar
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 
 from hmmspec.conform.commands import Command, Load
 from hmmspec.conform.difference import REPEATS, Comparison, Difference, differences
@@ -30,14 +32,22 @@ class Pair:
     """Two targets that run the same programs.  Only what both can do is asked of them.
 
     The one that is not the reference is the second by custom; it works in a thread of its own meanwhile.
+    experts: makes judges that are asked only where the two differ.
     """
 
     def __init__(
-        self, first: Target, second: Target, judges: Sequence[Judge], known: Known | None = None, seed: int = 0
+        self,
+        first: Target,
+        second: Target,
+        judges: Sequence[Judge],
+        known: Known | None = None,
+        seed: int = 0,
+        experts: Callable[[], Sequence[Judge]] = tuple,
     ) -> None:
         self.targets = first, second
         self.names = first.name, second.name if second.name != first.name else f"{second.name}'"
         self.judges = judges
+        self.experts = cache(experts)
         self.seed = seed
         self.kernel = second.kernel or first.kernel
         self.known = (known or Known()).of(self.kernel)
@@ -205,7 +215,7 @@ class _Run:
         if self.wrong is not None:
             out.findings.append(self._differs(self.wrong, said, out))
         elif not self.lost:
-            out.findings += self._judge(self.first, out)
+            out.findings += self._judge(self.first, self.pair.judges)
             if not out.findings and not any(said.values()):
                 self._end(out, said)
         for name in names:
@@ -222,8 +232,10 @@ class _Run:
     def _differs(self, wrong: Difference, said: dict[str, list[Finding]], out: Outcome) -> Finding:
         """The difference, with what the judges say of either log up to there."""
         told: list[Finding] = []
+        judges = [*self.pair.judges, *self.pair.experts()]
         for name, target in zip(self.pair.names, self.pair.targets, strict=True):
-            specs = self._judge(target, out, wrong.call)
+            specs = self._judge(target, judges, wrong.call)
+            self._close(specs, judges, out)
             told += [replace(f, message=f"({name}) {f.message}") for f in (*specs, *said[name])]
             if not specs:
                 told.append(Finding("specs", f"({name}) they explain what was seen on {name}"))
@@ -238,21 +250,19 @@ class _Run:
     def _log(self, name: str) -> list[Event]:
         return self.pair.targets[self.pair.names.index(name)].log
 
-    def _judge(self, target: Target, out: Outcome, until: int | None = None) -> list[Finding]:
-        """What the judges say of a target's log, to the end of a call (or all of it: then the run goes on)."""
+    def _judge(self, target: Target, judges: Sequence[Judge], until: int | None = None) -> list[Finding]:
+        """What judges say of a target's log, to the end of a call or all of it; the log may go on."""
         found: list[Finding] = []
-        for judge in self.pair.judges:
+        for judge in judges:
             judge.begin(target)
             for event in target.log:
                 if until is not None and event.call > until:
                     break
                 found += judge.feed(event)
-        if until is not None:
-            self._close(found, out)
         return found
 
-    def _close(self, found: list[Finding], out: Outcome) -> None:
-        for judge in self.pair.judges:
+    def _close(self, found: list[Finding], judges: Sequence[Judge], out: Outcome) -> None:
+        for judge in judges:
             found += judge.finish()
             if why := getattr(judge, "incomplete", None):
                 out.incomplete.append(f"{judge.name}: {why}")
@@ -271,7 +281,7 @@ class _Run:
         if self.wrong is not None:
             out.findings = [self._differs(self.wrong, said, out)]
             return
-        self._close(out.findings, out)
+        self._close(out.findings, self.pair.judges, out)
         if not self.lost and not out.findings:
             ending = self.pair._worker.submit(self._finish, 1)
             ended = self._finish(0), ending.result()

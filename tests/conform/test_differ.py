@@ -143,6 +143,23 @@ def test_the_report_says_whom_the_judges_explain() -> None:
     assert "(flaky) load p0 page=0 count=2: page 1 of p0 was read as 7; it must hold 6" in details
 
 
+def test_experts_are_asked_only_about_a_difference() -> None:
+    made: list[DataJudge] = []
+
+    def experts() -> list[DataJudge]:
+        made.append(DataJudge())
+        return made
+
+    wrong = Flaky(lambda x, r: Result(cpages=2, stamps=(1, 1)) if isinstance(x, c.Load) else r)
+    assert not Pair(FakeTarget(), Flaky(), [], experts=experts).run(MOVE).findings
+    assert not made
+    differing = Pair(FakeTarget(), wrong, [], experts=experts)
+    for _ in range(2):
+        (found,) = differing.run(MOVE).findings
+        assert any("page 0 of p0 was read as 1; it must hold 5" in line for line in found.details)
+    assert len(made) == 1
+
+
 def test_what_is_lost_only_when_all_is_read_back_is_a_difference() -> None:
     """The last command of the program is right on both; the page is wrong afterwards."""
     wrong = Sometimes(lambda x: isinstance(x, c.Load), Result(cpages=2, stamps=(5, 7)), lambda n: n == 2)
