@@ -42,6 +42,7 @@ test-linux: $(VENV)/.stamp
 	$(BIN)/hmmspec scenario --target linux --image build/linux scenarios
 	$(BIN)/python -m tests.linux.leaking --image build/linux
 	$(BIN)/hmmspec conform --target ref,linux@image=build/linux --steps $(HMMSPEC_LINUX_STEPS) --seed 1
+	$(BIN)/hmmspec conform --target linux --image build/linux --steps $(HMMSPEC_LINUX_STEPS) --seed 1
 
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check $(CODE)
