@@ -47,8 +47,8 @@ class _Check:
     def follow(self) -> None:
         trace = self.trace
         try:
-            start = self._start(trace.initial)
-            erred = self.interp.initial_fault is not None
+            start = self.interp.start_of(trace.initial)
+            erred = start is None and not trace.initial and self._start_errs()
         except SpecFault:
             start, erred = None, True
         if start is None:
@@ -68,12 +68,17 @@ class _Check:
         if trace.loop is not None:
             self._loop(trace.loop)
 
-    def _start(self, cells: Mapping[str, str]) -> State | None:
-        wanted = dict(cells)
-        return next((s for s in self.interp.initial() if self.interp.cells(s) == wanted), None)
+    def _start_errs(self) -> bool:
+        """A first value errs, or else, by the SpecFault that is raised, an assume in some start state."""
+        for _ in self.interp.initial():
+            pass
+        return self.interp.initial_fault is not None
 
     def _nearest(self, cells: Mapping[str, str]) -> str:
-        first = next(iter(self.interp.initial()), None)
+        try:
+            first = next(self.interp.initial(), None)
+        except SpecFault:
+            return ""
         if first is None:
             return ""
         known = self.interp.cells(first)

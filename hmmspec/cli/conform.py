@@ -138,8 +138,10 @@ def run(args: argparse.Namespace) -> int:
         target = pair.targets[0] if pair is not None else stack.enter_context(closing(target_of(args.target, args)))
         sure = target.deterministic if pair is None else pair.deterministic
         plan = Plan(args.steps, args.seed, shapes_of(target, args), args.time, SHRINKING, deterministic=sure)
-        explorer = Explorer(target, judges, plan, progress, None if pair is None else pair.run)
-        if pair is not None:
+        if pair is None:
+            explorer = Explorer(target, judges, plan, progress)
+        else:
+            explorer = Explorer(target, judges, plan, progress, pair.run, pair.renew)
             explorer.session.target = pair.name
         session = _session(explorer, program, args)
         if pair is not None and session.found is None and not session.lost:

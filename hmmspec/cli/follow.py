@@ -8,14 +8,14 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hmmspec.cli.args import Parser, count, shown
 from hmmspec.conform.follow.follower import Follower
 from hmmspec.conform.follow.load import Loaded, load_for
 from hmmspec.conform.follow.log import Log, read_log
 from hmmspec.conform.target import Finding
-from hmmspec.diagnostics import SpecError
+from hmmspec.diagnostics import Severity, SpecError
 from hmmspec.report.phrases import plural
 from hmmspec.report.style import style_for
 
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         for each in told:
             _print(each, args.coverage)
     if log.torn is not None:
-        print(shown(log.torn), file=sys.stderr)
+        print(shown(replace(log.torn, severity=Severity.WARNING, fix="it was left out")), file=sys.stderr)
     return code
 
 

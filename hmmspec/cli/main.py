@@ -89,7 +89,8 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"hmmspec {name}: {limit} (incomplete)", file=sys.stderr)
         return EXIT_INCOMPLETE
     except MemoryError:
-        print(f"hmmspec {name}: out of memory (incomplete): see --memory", file=sys.stderr)
+        less = {"simulate": ": take a smaller --size"} | dict.fromkeys(("check", "bmc", "resume"), ": see --memory")
+        print(f"hmmspec {name}: out of memory (incomplete){less.get(name, '')}", file=sys.stderr)
         return EXIT_INCOMPLETE
     except (BrokenPipeError, KeyboardInterrupt):
         raise

@@ -140,7 +140,7 @@ class Mprotect(OfPages):
 
 @dataclass(frozen=True)
 class Mremap(OfPages):
-    """Move the range to page `to` (MAYMOVE and FIXED; the target is unmapped first)."""
+    """Move the range to page `to` (MAYMOVE and FIXED; the target is unmapped first).  Pages of hugetlb go whole."""
 
     word: ClassVar[str] = "mremap"
     to: int = 0

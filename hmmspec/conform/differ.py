@@ -19,10 +19,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 
-from hmmspec.conform.commands import Command, Load
+from hmmspec.conform.commands import Command
 from hmmspec.conform.difference import REPEATS, Comparison, Difference, differences
 from hmmspec.conform.judging import Judge, Outcome, run_program
 from hmmspec.conform.known import Entry, Known
+from hmmspec.conform.lastlook import last_looks
 from hmmspec.conform.program import Program, Race, length
 from hmmspec.conform.racing import DataJudge
 from hmmspec.conform.target import Event, Finding, Target, TargetLost
@@ -67,6 +68,11 @@ class Pair:
     def deterministic(self) -> bool:
         """Whether both are."""
         return all(t.deterministic for t in self.targets)
+
+    def renew(self) -> bool:
+        """As of a target, of both."""
+        renewed = [target.renew() for target in self.targets]
+        return any(renewed)
 
     def close(self) -> None:
         """Give both targets back."""
@@ -209,7 +215,7 @@ class _Run:
 
     def judged(self) -> Outcome:
         """What is wrong, if anything is."""
-        out = Outcome(comparison=self.comparison, lost=bool(self.lost))
+        out = Outcome(comparison=self.comparison)
         names = self.pair.names
         said = {n: self._says(n, t) for n, t in zip(names, self.pair.targets, strict=True)}
         if self.wrong is not None:
@@ -218,6 +224,7 @@ class _Run:
             out.findings += self._judge(self.first, self.pair.judges)
             if not out.findings and not any(said.values()):
                 self._end(out, said)
+        out.lost = bool(self.lost)
         for name in names:
             if name in self.lost:
                 call = max((e.call for e in self._log(name)), default=None)
@@ -269,7 +276,7 @@ class _Run:
 
     def _end(self, out: Outcome, said: dict[str, list[Finding]]) -> None:
         """Everything is read once more, and all processes end: the judges of the first target go on meanwhile."""
-        back = [Load(*run) for run in self.data.readable()] if self.data is not None else []
+        back = last_looks(self.first.log, self.data) if self.data is not None else []
         seen = len(self.first.log)
         other = self.pair._worker.submit(self._play, 1, back)
         self._play(0, back)

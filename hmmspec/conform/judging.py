@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from hmmspec.conform.commands import Load
 from hmmspec.conform.difference import Comparison
+from hmmspec.conform.lastlook import last_looks
 from hmmspec.conform.program import Program, length, play
 from hmmspec.conform.racing import DataJudge
 from hmmspec.conform.target import Event, Finding, Target, TargetLost
@@ -80,7 +80,7 @@ def run_program(
         told = target.findings()
         out.findings.extend(told)
         if data is not None and read_back and not out.findings:
-            target.run_all(Load(process, page, count) for process, page, count in data.readable())
+            target.run_all(last_looks(target.log, data))
             look()
             out.findings.extend(f for f in target.findings() if f not in told)
         if not out.findings:

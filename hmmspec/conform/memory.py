@@ -166,6 +166,7 @@ class Memory:
                 elif result.error == "EINVAL" and not space.cuts_hugetlb(page):
                     self._before_hugetlb(space, page, count, prot)
             case c.Mremap(page=page, count=count, to=to, dontunmap=keep):
+                count = space.whole(page, count)
                 if done:
                     space.move(page, count, to, keep)
                 elif result.error != "ENOSYS" and not (page < to + count and to < page + count):

@@ -183,6 +183,7 @@ class Oracle:
                     return {"ENOMEM"}
                 return {"EINVAL"} if last and last.prot != prot and space.cuts_hugetlb(page + count) else {""}
             case c.Mremap(page=page, count=count, to=to):
+                count = space.whole(page, count)
                 if page < to + count and to < page + count:
                     # Which of two mistakes is told differs between kernels.
                     return {"EINVAL"} if space.mapped(page, 1) else {"EINVAL", "EFAULT"}

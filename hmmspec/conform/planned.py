@@ -254,29 +254,12 @@ def routes_of(binding: s.Binding) -> dict[str, list[Route]]:
             for clause in on.clauses:
                 fixed = _fixed(clause.condition, fields)
                 good = clause.condition is not None and "ok" in _words(clause.condition)
-                for happens, sure in _happens(clause.body, True):
-                    args = tuple(a.name if isinstance(a, s.Name) and a.name in fields else "" for a in happens.args)
-                    needed = tuple({w for a in happens.args for w in _words(a)} & fields)
+                for step, sure in s.happens(clause.body):
+                    args = tuple(a.name if isinstance(a, s.Name) and a.name in fields else "" for a in step.args)
+                    needed = tuple({w for a in step.args for w in _words(a)} & fields)
                     route = Route(name.name, fixed, args, needed, good and sure)
-                    out.setdefault(happens.event, []).append(route)
+                    out.setdefault(step.event, []).append(route)
     return out
-
-
-def _happens(body: s.Body, sure: bool) -> Iterator[tuple[s.Happens, bool]]:
-    match body:
-        case s.Happens():
-            yield body, sure
-        case s.Repeat(parts):
-            for part in parts:
-                yield part, False
-        case s.Then(parts):
-            for each in parts:
-                yield from _happens(each, sure)
-        case s.Or(parts):
-            for each in parts:
-                yield from _happens(each, sure and len(parts) == 1)
-        case _:
-            return
 
 
 def _fixed(condition: s.Expr | None, fields: set[str]) -> dict[str, object]:

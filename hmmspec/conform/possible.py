@@ -18,6 +18,7 @@ from hmmspec.conform.follow.load import Loaded
 from hmmspec.conform.target import Behaviour, needs_of
 from hmmspec.system import expr as x
 from hmmspec.system import system as y
+from hmmspec.system.analyse import statements
 from hmmspec.system.types import Int, Range
 
 _UNKNOWN: Final = object()
@@ -44,15 +45,15 @@ def cannot_happen(loaded: Loaded, profile: Mapping[str, Behaviour], capabilities
 
 def _events(binding: s.Binding, profile: Mapping[str, Behaviour], capabilities: Set[str]) -> set[str]:
     """The events that some command of this target may be."""
-    out = {event for body in binding.also for event in _happens(body)}
+    out = {step.event for body in binding.also for step, _ in s.happens(body)}
     for on in binding.ons:
         for name in on.names:
             for clause in on.clauses:
                 if _can(name.name, clause.condition, profile, capabilities):
-                    out.update(_happens(clause.body))
+                    out.update(step.event for step, _ in s.happens(clause.body))
             if _can(name.name, None, profile, capabilities):
                 for body in (on.at_call, on.at_return):
-                    out.update(() if body is None else _happens(body))
+                    out.update(() if body is None else (step.event for step, _ in s.happens(body)))
     return out
 
 
@@ -88,20 +89,6 @@ def _conjuncts(condition: s.Expr | None) -> Iterator[s.Expr]:
             yield condition
 
 
-def _happens(body: s.Body) -> Iterator[str]:
-    match body:
-        case s.Happens(event):
-            yield event
-        case s.Repeat(parts):
-            for part in parts:
-                yield part.event
-        case s.Then(several) | s.Or(several):
-            for each in several:
-                yield from _happens(each)
-        case _:
-            return
-
-
 # ---------------------------------------------------------------- values that nothing changes
 
 
@@ -113,7 +100,9 @@ def _fixed(system: y.System, rules: Iterable[y.Rule]) -> dict[str, object]:
         if isinstance(v.init, y.InitExpr) and isinstance(first := _plain(v.init.value), x.Const)
     }
     for rule in rules:
-        for assign in _assigns(rule.body):
+        for assign in statements(rule.body):
+            if not isinstance(assign, y.Assign):
+                continue
             name, value = _target(assign.target), _plain(assign.value)
             whole = _depth(assign.target) == system.variable(name).depth
             if not (whole and isinstance(value, x.Const) and name in start and value.value == start[name]):
@@ -126,23 +115,6 @@ def _plain(e: x.Expr) -> x.Expr:
     while isinstance(e, x.Cast) and isinstance(e.type, Int | Range) and isinstance(e.operand.type, Int | Range):
         e = e.operand
     return e
-
-
-def _assigns(block: y.Block) -> Iterator[y.Assign]:
-    for statement in block:
-        match statement:
-            case y.Assign():
-                yield statement
-            case y.IfElse(_, then, otherwise):
-                yield from _assigns(then)
-                yield from _assigns(otherwise)
-            case y.For(_, _, body):
-                yield from _assigns(body)
-            case y.Either(branches):
-                for branch in branches:
-                    yield from _assigns(branch)
-            case _:
-                pass
 
 
 def _target(target: x.Expr) -> str:

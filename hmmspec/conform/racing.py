@@ -16,7 +16,7 @@ from hmmspec.conform.commands import Command
 from hmmspec.conform.memory import Memory
 from hmmspec.conform.oracle import FAILURES, Oracle
 from hmmspec.conform.results import TORN, Result
-from hmmspec.conform.space import Cell
+from hmmspec.conform.space import Cell, Slot
 from hmmspec.conform.target import Event, Finding, Target
 
 # Calls that change what is mapped, or who exists.
@@ -156,6 +156,7 @@ def _episode(oracle: Oracle, calls: Sequence[Call]) -> list[Finding]:
     if any(isinstance(x.command, c.Inject | c.Flags) for x in calls):
         oracle.failing = True
     unstable = _Unstable(memory, calls)
+    unstable.lengthen()
     unclear = any(unstable.unclear(x.command) for x in calls)
     if unclear:
         memory.forget_shared()
@@ -190,7 +191,8 @@ class _Unstable:
         self.memory = memory
         self.calls = [x for x in calls if isinstance(x.command, LIFE + MAPPING + OTHER)]
         self.processes: set[str] = set()
-        self.files = {x.command.file for x in calls if isinstance(x.command, c.FileWrite)}  # may become longer
+        self.writes = [x.command for x in calls if isinstance(x.command, c.FileWrite)]
+        self.before = {w.file: len(memory.files.get(w.file, [])) for w in self.writes}  # how long each file was
         self.pages: set[tuple[str, int]] = set()
         for call in self.calls:
             self._mark(call.command)
@@ -216,6 +218,16 @@ class _Unstable:
     def touched(self, process: str, page: int) -> bool:
         """Whether the mapping of a page may change during the episode."""
         return process in self.processes or (process, page) in self.pages
+
+    def lengthen(self) -> None:
+        """Make the files as long as this episode makes them: whoever comes late enough finds their new pages."""
+        for write in self.writes:
+            cells = self.memory.files.setdefault(write.file, [])
+            cells.extend(Cell(0) for _ in range(write.page + write.count - len(cells)))
+
+    def grows(self, slot: Slot) -> bool:
+        """Whether the file may have ended before this page."""
+        return slot.kind in {"file", "file_private"} and slot.index >= self.before.get(slot.source or "", 1 << 62)
 
     def unclear(self, command: Command) -> bool:
         """Whether a command writes to memory, nobody knows which, that others may share."""
@@ -374,10 +386,8 @@ def _access(oracle: Oracle, call: Call, unstable: _Unstable, registers: dict[int
         return registers.setdefault(id(cell), _Register(cell, told))
 
     if isinstance(command, c.FileWrite):
-        cells = memory.files.setdefault(command.file, [])
-        cells.extend(Cell(0) for _ in range(command.page + command.count - len(cells)))
-        for k in range(command.count):
-            at = register(f"page {command.page + k} of {command.file}", cells[command.page + k])
+        for k, written in enumerate(memory.files[command.file][command.page : command.page + command.count]):
+            at = register(f"page {command.page + k} of {command.file}", written)
             at.writes.append((call, command.stamp + k, result.ok))
         return []
     if not isinstance(command, c.OfPages | c.OfMirror):
@@ -458,7 +468,7 @@ def _error(oracle: Oracle, call: Call, unstable: _Unstable) -> list[Finding]:
     allowed = []
     for page, slot in memory.slots(command):
         if unstable.touched(process, page) or (
-            slot is not None and (slot.unknown or slot.kind in {"hugetlb", "device"})
+            slot is not None and (slot.unknown or slot.kind in {"hugetlb", "device"} or unstable.grows(slot))
         ):
             return []
         allowed.append(memory.access(slot, not isinstance(command, c.Load)))

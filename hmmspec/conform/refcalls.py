@@ -19,6 +19,7 @@ from hmmspec.ref.errors import Errno
 from hmmspec.ref.exit import exit_mm, oom_reap
 from hmmspec.ref.fork import fork
 from hmmspec.ref.frames import ANON, DIRTY, PAGE, RESERVED
+from hmmspec.ref.frames import HUGETLB as HUGETLB_PAGE
 from hmmspec.ref.gup import gup, release
 from hmmspec.ref.lru import drain_all
 from hmmspec.ref.madvise import madvise
@@ -372,7 +373,7 @@ class System:
             if kind not in (e.PRES, e.PROTNONE, e.DEVPRIV, e.DEVEXCL):
                 continue
             head = f.head(pfn)
-            if f.flags[head] & RESERVED:
+            if f.flags[head] & (RESERVED | HUGETLB_PAGE):
                 continue
             out["rss"] += 1
             out["anon"] += bool(f.flags[head] & ANON)

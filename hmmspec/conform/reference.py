@@ -30,7 +30,7 @@ from hmmspec.ref.testdev import add_device
 
 DEVICES: Mapping[str, DeviceKind] = {"dev0": "private", "dev1": "private", "dev2": "coherent", "dev3": "coherent"}
 # Room for a few 2 MiB areas; scenarios with large buffers want `LARGE`.
-SMALL = Config(cpus=4, system_pages=6144, device_pages=4096, swap_pages=512, page_tables=128)
+SMALL = Config(cpus=4, system_pages=6144, device_pages=4096, swap_pages=2048, page_tables=128)
 LARGE = Config(cpus=4, system_pages=32768, device_pages=32768, swap_pages=8192, page_tables=1024)
 CHUNK = 512  # pages of device memory that are added at a time
 WITHIN = 0.4  # share of sequential commands in the middle of which the invariants are looked at
@@ -273,7 +273,7 @@ class ReferenceTarget(Target):
             "free pages": len(self.k.pool.free()) + cached,
             "free swap slots": int((self.k.swap.count == 0).sum()),
             "device pages in use": sum(d.memory.live for d in self.system.devices.values()),
-            "free huge pages": self.k.hugetlb_free,
+            "free huge pages": self.k.huge_pages.available,
             "charged pages": sum(group.charged for group in self.k.memcgs.values()) - charged,
         }
 

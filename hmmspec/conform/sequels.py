@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hmmspec.conform import commands as c
-from hmmspec.conform.commands import Command
+from hmmspec.conform.commands import PMD_PAGES, Command
 
 Below = Callable[[int], int]
 
@@ -50,21 +50,15 @@ def sequel(command: Command, below: Below, stamp: Callable[[int], int], others: 
             c.DevRead(process=who, device=device, page=page, count=count)
             | c.DevWrite(process=who, device=device, page=page, count=count)
         ):
-            changes: list[Command] = [
-                c.Madvise(who, page, count, "dontneed"),
-                c.Madvise(who, page, count, "pageout"),
-                c.Mprotect(who, page, count, "r"),
-                c.Munmap(who, page, count),
-                c.Mremap(who, page, count, page + count, dontunmap=bool(below(2))),
-                store(who, page, count),
-            ]
             written = c.DevWrite(who, device, page, count, stamp(count))
             if not below(4):
                 # The slot has what was before the device wrote: a page that is taken for clean loses it.
                 out, look = c.Madvise(who, page, count, "pageout"), c.Load(who, page, count)
                 return (out, look, written, out, look)
             last: Command = written if below(2) else c.DevRead(who, device, page, count)
-            return (changes[below(len(changes))], last, c.Load(who, page, count))
+            # One page first, the last: what a notifier did not tell of is seen by itself there (see NOTE(last)).
+            one = c.DevRead(who, device, page + count - 1)
+            return (*change(who, device, page, count, below, stamp), one, last, c.Load(who, page, count))
         case c.MigrateToDevice(process=who, device=device, page=page, count=count):
             seen = c.Snapshot(who, device, page, count)
             back = c.MigrateToSystem(who, device, page, count)
@@ -123,6 +117,34 @@ def sequel(command: Command, below: Below, stamp: Callable[[int], int], others: 
             return (c.Load(who, to, count), store(who, to, count), c.Load(who, to, count))
         case _:
             return ()
+
+
+def change(
+    who: str, device: str, page: int, count: int, below: Below, stamp: Callable[[int], int]
+) -> tuple[Command, ...]:
+    """What takes pages away from a device that has mapped them, or changes what it may do with them."""
+    other = "dev1" if device == "dev0" else "dev0"
+    at = who, page, count
+    if count == PMD_PAGES and not below(3):
+        return (c.Madvise(*at, "collapse"),)
+    advices = [a for a in c.ADVICE if a not in {"dontfork", "dofork"}]
+    changes: list[tuple[Command, ...]] = [
+        (c.Munmap(*at),),
+        (c.Mremap(*at, page + count),),
+        (c.Mremap(*at, page + count, dontunmap=True),),
+        (c.Mprotect(*at, ("r", "none")[below(2)]),),
+        (c.Madvise(*at, advices[below(len(advices))]),),
+        (c.Madvise(*at, ("dontneed", "free", "pageout")[below(3)]),),
+        (c.Mmap(*at),),
+        (c.Store(*at, stamp(count)),),
+        (c.Gup(*at, write=True),),
+        (c.ClearSoftDirty(who),),
+        (c.UffdWp(*at),),
+        (c.Open(who, other), c.MigrateToDevice(who, other, page, count), c.Store(*at, stamp(count))),
+        (c.Open(who, other), c.Exclusive(who, other, page, count), c.Store(*at, stamp(count))),
+        (c.MigrateToDevice(who, device, page, count), c.Load(*at)),
+    ]
+    return changes[below(len(changes))]
 
 
 def _after_fork(parent: str, child: str, below: Below, stamp: Callable[[int], int]) -> tuple[Command, ...]:

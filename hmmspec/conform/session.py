@@ -1,10 +1,17 @@
 """A conformance session: many random programs on one target, everything judged, and the first finding made small.
 
+NOTE(rounds): what Hypothesis draws it also varies, six programs or so for each new one, with parts of it repeated; that
+finds what must come twice, but meets few different things.  So in most rounds each program is a new one.
+
 NOTE(flaky): a target that is not deterministic may show a finding once and never again.  The run that showed it first
 is kept whole.  Then its program is run again, 20 times if threads race in it: the report says in how many of these the
 finding was seen.  A program is made small only if the finding recurs, and each candidate is run as often as it takes to
 see it in all likelihood.  One that never recurs is a finding as it is.  A target that died is started again and the
 session goes on, unless the same program kills it again, or it died too often.
+
+NOTE(anew): what goes wrong in a kernel may leave it wrong for what comes later, and then everything fails, however
+short.  So what was made small is tried once more on a target that was started anew; if it does not show the finding
+there, the program that was first is made small again, and each candidate that shows it must show it there, too.
 
 NOTE(interrupt): a session that is interrupted ends as one that has no more time, after the program that runs: with its
 account, and with what was found, made as small as it was by then.  Who interrupts it once more does not wait for that.
@@ -25,15 +32,18 @@ from hypothesis.errors import FlakyFailure, Unsatisfiable
 from hypothesis.reporting import with_reporter
 
 from hmmspec.conform.difference import Comparison
-from hmmspec.conform.generate import Shape
+from hmmspec.conform.generate import Shape, programs_from
 from hmmspec.conform.judging import Judge, Outcome, run_program
 from hmmspec.conform.possible import cannot_happen
 from hmmspec.conform.program import Program, Race
 from hmmspec.conform.shrink import shrink, smaller
 from hmmspec.conform.strategies import programs
 from hmmspec.conform.target import Event, Finding, Target
+from hmmspec.system.run import make_room
 
-CHUNK = 60  # programs of one call of Hypothesis: it remembers what it has tried within one
+CHUNK = 60  # programs of a round
+DRAWN = 4  # one round in so many is Hypothesis's: NOTE(rounds)
+STARTING = 3  # times as long may shrinking take where a target is started anew again and again
 RACE_REPEATS = 20  # runs of a program with races, on a target that is not deterministic, to see a finding again
 
 
@@ -62,7 +72,8 @@ class Found:
     """A finding: the smallest program that shows it.
 
     first: the program that showed it first; log, findings: of the smallest run; again: in how many of `repeats` runs
-    it was seen once more; after: commands carried out until it was found first; seen_on, comparison: as in Outcome.
+    it was seen once more; after: commands carried out until it was found first; seen_on, comparison: as in Outcome;
+    worn: it is seen only on a target on which other programs have run.
     """
 
     program: Program
@@ -77,6 +88,7 @@ class Found:
     repeats: int = 0
     seen_on: str = ""
     comparison: Comparison | None = None
+    worn: bool = False
 
 
 @dataclass
@@ -164,6 +176,17 @@ def _kind(finding: Finding) -> type[_Wrong]:
     return _KINDS.setdefault(key, type(f"Wrong_{finding.check}", (_Wrong,), {}))
 
 
+@dataclass
+class _Small:
+    """The smallest program so far, and what it showed; `again` etc. as in Found."""
+
+    program: Program
+    shown: Outcome
+    again: int = 0
+    repeats: int = 0
+    worn: bool = False
+
+
 class Explorer:
     """Runs programs on a target and keeps the account."""
 
@@ -174,11 +197,13 @@ class Explorer:
         plan: Plan,
         progress: Callable[[Session], None] | None = None,
         play: Play | None = None,
+        renew: Callable[[], bool] | None = None,
     ) -> None:
         self.target = target
         self.judges = judges
         self.plan = plan
         self._play: Play = play or (lambda program: run_program(target, program, judges, plan.seed))
+        self._renew = renew or target.renew
         self.session = Session(target.name, plan)
         self._progress = progress
         self._goal = plan.steps
@@ -285,10 +310,16 @@ class Explorer:
         """Random programs by Hypothesis until so many commands were carried out, or something is wrong."""
         self._goal = steps
         shapes = self.plan.shapes
+        make_room()  # a spec that is loaded later, within Hypothesis, would do it, and Hypothesis warns of that
         try:
             with _noticing_interrupts(self.interrupt):
                 while not self.enough and not self.failed and not self._out_of_time():
-                    self._round(shapes[self._rounds % len(shapes)], self.plan.seed * 1_000_003 + self._rounds)
+                    turns, at = divmod(self._rounds, len(shapes))
+                    number = self.plan.seed * 1_000_003 + self._rounds
+                    if (self._rounds + turns) % DRAWN:
+                        self._fresh(shapes[at], number)
+                    else:
+                        self._drawn(shapes[at], number)
                     self._rounds += 1
         except Stop:
             pass
@@ -300,7 +331,18 @@ class Explorer:
         self.session.interrupted = True
         self.session.seconds = time.monotonic() - self._begin
 
-    def _round(self, shape: Shape, number: int) -> None:
+    def _fresh(self, shape: Shape, number: int) -> None:
+        """A round of programs that have nothing to do with each other."""
+        program = programs_from(shape, number)
+        for _ in range(CHUNK):
+            if self.enough:
+                raise Stop
+            if self.run(program()).findings:
+                break
+
+    def _drawn(self, shape: Shape, number: int) -> None:
+        """A round of programs that Hypothesis draws, varies, and makes small if one has a finding."""
+
         @seed(number)
         @settings(
             max_examples=CHUNK,
@@ -356,43 +398,70 @@ class Explorer:
         return self._ruled_out[judge.name]
 
     def _smallest(self, first: Program, outcome: Outcome, after: int) -> Found:
+        """What was found first, made small: NOTE(flaky), NOTE(anew)."""
         assert self._best is not None
-        best, shown = self._best
-        last: list[tuple[Program, Outcome]] = [(best, shown)]
+        start = self._best
+        small = self._made_small(start, anew=False)
+        if small.again and not self.session.interrupted and self._renew():
+            by_itself = self._made_small((small.program, small.shown), anew=False, shrinking=False)
+            if not by_itself.again and not self.session.interrupted:
+                by_itself = self._made_small(start, anew=True)
+            if by_itself.again:
+                small = by_itself
+            else:
+                small.worn = not self.session.interrupted
+        shown = small.shown
+        return Found(
+            small.program, shown.findings, shown.log, first, outcome.findings, outcome.log, after, self.plan.seed,
+            small.again, small.repeats, shown.seen_on, shown.comparison, small.worn,
+        )  # fmt: skip
+
+    def _made_small(self, start: tuple[Program, Outcome], *, anew: bool, shrinking: bool = True) -> _Small:
+        """Look whether a program shows the finding again, and for smaller ones that do.
+
+        anew: each that shows it must do so on a target on which nothing has run before.
+        """
         plan = self.plan
-        until = time.monotonic() + plan.shrinking
+        small = _Small(*start)
+        patience = plan.shrinking * (STARTING if anew else 1)
+        until = time.monotonic() + patience
 
         def fails(candidate: Program) -> bool:
             again = self._play(candidate)
+            if anew and again.findings and self._renew():
+                again = self._play(candidate)
             if again.findings and self._same(again):
-                if not smaller(last[0][0], candidate):
-                    last[0] = candidate, again
+                if not smaller(small.program, candidate):
+                    small.program, small.shown = candidate, again
                 return True
             return False
 
-        def seen(program: Program) -> tuple[int, int]:
+        def look() -> None:
             """In how many of how many repeats."""
+            program = small.program
             racing = not plan.deterministic and any(isinstance(step, Race) for step in program)
-            times = done = 0
-            while done < (RACE_REPEATS if racing else plan.repeats) and (done < 1 or time.monotonic() < until):
-                times, done = times + fails(program), done + 1
-            return times, done
+            small.again = small.repeats = 0
+            while small.repeats < (RACE_REPEATS if racing else plan.repeats):
+                if small.repeats and time.monotonic() > until:
+                    break
+                small.again += fails(program)
+                small.repeats += 1
 
-        again = repeats = 0
         try:
-            if not self.session.interrupted:
-                again, repeats = (1, 1) if plan.deterministic else seen(best)
-            if again:
+            if self.session.interrupted:
+                return small
+            if plan.deterministic:
+                small.again = small.repeats = 1
+            else:
+                look()
+            if small.again and shrinking:
                 # Each candidate as often as it takes: one in three is seen in nine runs all but surely.
-                tries = 1 if again == repeats else min(RACE_REPEATS, -(-3 * repeats // again))
-                again = repeats = 0
-                best = shrink(best, lambda p: any(fails(p) for _ in range(tries)), seconds=plan.shrinking / 2)
-                again, repeats = seen(best)
+                tries = 1 if small.again == small.repeats else min(RACE_REPEATS, -(-3 * small.repeats // small.again))
+                small.again = small.repeats = 0
+                small.program = shrink(
+                    small.program, lambda p: any(fails(p) for _ in range(tries)), seconds=patience / 2
+                )
+                look()
         except KeyboardInterrupt:
             self.interrupt()
-            best = last[0][0]
-        seen_in = last[0][1]
-        return Found(
-            best, seen_in.findings, seen_in.log, first, outcome.findings, outcome.log, after, plan.seed, again, repeats,
-            seen_in.seen_on, seen_in.comparison,
-        )  # fmt: skip
+        return small

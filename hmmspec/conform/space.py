@@ -125,6 +125,11 @@ class Space:
         slot = self.slots.get(page)
         return bool(page % PMD_PAGES) and slot is not None and slot.kind == "hugetlb"
 
+    def whole(self, page: int, count: int) -> int:
+        """How many pages mremap moves: those of hugetlb go whole."""
+        slot = self.slots.get(page)
+        return count + -count % PMD_PAGES if slot is not None and slot.kind == "hugetlb" else count
+
     def move(self, page: int, count: int, to: int, keep: bool) -> None:
         """mremap: the slots travel; with `keep` (DONTUNMAP) the old place stays mapped and empty."""
         moved = [(p - page + to, self.slots.pop(p)) for p in range(page, page + count) if p in self.slots]

@@ -28,9 +28,10 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from hmmspec.conform.commands import Command, Load
+from hmmspec.conform.commands import Command
 from hmmspec.conform.generate import Generator, RandomChooser, Shape, shape_for
 from hmmspec.conform.judging import Judge
+from hmmspec.conform.lastlook import last_looks
 from hmmspec.conform.program import Race, Step, lines
 from hmmspec.conform.racing import DataJudge
 from hmmspec.conform.results import Result
@@ -171,7 +172,7 @@ class ConformanceMachine(RuleBasedStateMachine):
             return
         data = next((j for j in self.judges if isinstance(j, DataJudge)), None)
         if data is not None:
-            self.target.run_all([Load(*run) for run in data.readable()])
+            self.target.run_all(last_looks(self.target.log, data))
             self._look()
         found = list(self.target.finish())
         for judge in self.judges:

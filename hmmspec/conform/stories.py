@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from hmmspec.conform import commands as c
 from hmmspec.conform.commands import Command
+from hmmspec.conform.sequels import change
 from hmmspec.records import dataclass
 
 Story = tuple[Command, ...]
@@ -36,6 +37,8 @@ class Cast:
 def story(cast: Cast, below: Callable[[int], int], stamp: Callable[[int], int]) -> Story:
     """One of the stories.  below: a choice from 0 below a number; stamp: fresh stamps for so many pages."""
     teller = _Teller(cast, below, stamp)
+    if cast.count > 1 and below(2):
+        return teller.told_to_mirror()
     told: Sequence[Callable[[], Story]] = teller.alone if not cast.child else (*teller.alone, *teller.together)
     return told[below(len(told))]()
 
@@ -162,15 +165,13 @@ class _Teller:
 
     def told_to_mirror(self) -> Story:
         """What a device has mapped it must lose with every change, and may have again."""
-        change = self.pick(
-            (c.ClearSoftDirty(self.cast.who),),
-            (c.UffdWp(*self.at),),
-            (self.advise("free"),),
-            (self.out,),
-            (self.gup(pin=True), self.unpin),
-        )
-        return (*self.fresh(), self.write(), *change, c.DevRead(self.cast.who, self.cast.device, *self.at[1:]),
-                self.write(), self.load)  # fmt: skip
+        cast = self.cast
+        there = self.fresh() if self.below(2) else ()
+        mapped = self.write() if self.below(2) else c.DevRead(cast.who, cast.device, cast.page, cast.count)
+        changed = change(cast.who, cast.device, cast.page, cast.count, self.below, self.stamp)
+        # One page first, the last: NOTE(last).
+        last = c.DevRead(cast.who, cast.device, cast.page + cast.count - 1)
+        return (*there, mapped, *changed, last, self.write(), self.load)
 
     # ---- two
 

@@ -128,6 +128,13 @@ class Target(ABC):
         """
         return self._race(threads, seed)
 
+    def renew(self) -> bool:
+        """Let the next `reset` begin with a target on which nothing has run; False where every reset does.
+
+        One that has gone wrong may stay so: what is found on it then need not be the doing of the program that runs.
+        """
+        return False
+
     def finish(self) -> tuple[Finding, ...]:
         """End all processes; then tell what is not back to base: device pages, references, locks, memory."""
         return self._finish()

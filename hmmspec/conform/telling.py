@@ -13,6 +13,7 @@ from hmmspec.report.phrases import plural, seconds
 from hmmspec.report.style import Style
 
 NEVER_SHOWN = 40  # transitions never exercised that are listed for each spec
+WORN = ", but not on a target started anew: something that ran before it is needed, too"
 LOG_SHOWN = 60  # events of the smallest run that are listed
 
 
@@ -95,7 +96,7 @@ def found_text(found: Found, style: Style) -> Iterator[str]:
     yield from (f"  {line}" for line in log_lines(shown))
     yield from style.wrap(
         f"first seen after {found.after:,} commands with seed {found.seed}; "
-        f"seen again in {found.again} of {found.repeats} repeats",
+        f"seen again in {found.again} of {found.repeats} repeats{WORN if found.worn else ''}",
         "",
         "  ",
     )
@@ -195,6 +196,7 @@ def found_document(found: Found) -> dict[str, object]:
         "seen_again": found.again,
         "repeats": found.repeats,
         "seen_on": found.seen_on,
+        "needs_what_ran_before": found.worn,
         "logs": {n: [e.to_json() for e in log] for n, log in found.comparison.logs.items()} if found.comparison else {},
     }
 

@@ -1,4 +1,4 @@
-"""Defects of the kernel's test device that long runs meet again and again, mended for the build: never mm/ itself.
+"""Defects that long runs meet again and again, mended for the build in the kernel's test device: never mm/ itself.
 
 `device/` has the functions that some of the mends add.
 
@@ -37,6 +37,7 @@ class Mend:
 _DEVICE = "lib/test_hmm.c"
 _MIRROR = (Path(__file__).parent / "device/mirror.c").read_text(encoding="utf-8")
 _EVICT = (Path(__file__).parent / "device/evict.c").read_text(encoding="utf-8")
+_EXCLUSIVE = (Path(__file__).parent / "device/exclusive.c").read_text(encoding="utf-8")
 MENDS = (
     # A device page has no memory that a CPU could read: a read through the mirror oopses.
     Mend("own_faults", _DEVICE, (Edit("dmirror_do_fault", "entry = page;", "entry = BACKING_PAGE(page);"),)),
@@ -106,6 +107,18 @@ MENDS = (
             ),
         ),
     ),
+    # A page that is given out again is taken for dirty, and for one whose data matter, as it was in its former life.
+    Mend(
+        "clean_pages",
+        _DEVICE,
+        (
+            Edit(
+                "dmirror_devmem_alloc_page",
+                "zone_device_page_init(dpage);",
+                "zone_device_page_init(dpage);\n\tClearPageDirty(dpage);\n\tClearPageSwapBacked(dpage);",
+            ),
+        ),
+    ),
     # A page that somebody holds or locks for a moment does not move then, and who removes the memory waits for ever.
     Mend(
         "evicts_all",
@@ -121,6 +134,40 @@ MENDS = (
                 "\t\t\t\tschedule_timeout_uninterruptible(1);\n"
                 "\t\t\t\tdmirror_device_evict_chunk(devmem);\n"
                 "\t\t\t}",
+            ),
+        ),
+    ),
+    # Coherent memory to which a device has exclusive access cannot be moved, and who removes it waits for ever.  That
+    # is a mistake of mm/, which stays: the device goes round it.
+    Mend(
+        "ends_exclusive",
+        _DEVICE,
+        (
+            Edit("dmirror_fops_release", "", _EXCLUSIVE),
+            Edit(
+                "dmirror_fops_release",
+                "if (mdevice->devmem_chunks) {",
+                "down_write(&dmirror_evicting);\n\tdmirror_end_exclusive(mdevice);\n\tif (mdevice->devmem_chunks) {",
+            ),
+            Edit(
+                "dmirror_fops_release",
+                "xa_destroy(&dmirror->pt);",
+                "up_write(&dmirror_evicting);\n\txa_destroy(&dmirror->pt);",
+            ),
+            Edit(
+                "dmirror_fops_unlocked_ioctl",
+                "dmirror_device_remove_chunks(dmirror->mdevice);",
+                "down_write(&dmirror_evicting);\n"
+                "\t\tdmirror_end_exclusive(dmirror->mdevice);\n"
+                "\t\tdmirror_device_remove_chunks(dmirror->mdevice);\n"
+                "\t\tup_write(&dmirror_evicting);",
+            ),
+            Edit(
+                "dmirror_fops_unlocked_ioctl",
+                "ret = dmirror_exclusive(dmirror, &cmd);",
+                "down_read(&dmirror_evicting);\n"
+                "\t\tret = dmirror_exclusive(dmirror, &cmd);\n"
+                "\t\tup_read(&dmirror_evicting);",
             ),
         ),
     ),

@@ -89,8 +89,8 @@ def write_fault(k: Kernel, t: Task, fault: Fault, unshare: bool = False) -> Step
     if word != fault.word:
         lock.release(t)
         return "ok"
-    if word & e.UFFD and vma.flags & UFFD_WP:
-        # userfaultfd in its asynchronous mode: the fault is noted by taking the protection away.
+    if word & e.UFFD and vma.flags & UFFD_WP and not unshare:
+        # userfaultfd in its asynchronous mode: the write is noted by taking the protection away.
         words[slot] = word & ~e.UFFD
         lock.release(t)
         yield "pte written"

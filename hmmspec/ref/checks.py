@@ -18,7 +18,19 @@ from numpy.typing import NDArray
 
 from hmmspec.ref import entries as e
 from hmmspec.ref import notifier
-from hmmspec.ref.frames import ANON, DEVICE, DIRTY, EXCLUSIVE, HUGE, LRU, PRIVATE_DEVICE, RESERVED, SWAPCACHE, UPTODATE
+from hmmspec.ref.frames import (
+    ANON,
+    DEVICE,
+    DIRTY,
+    EXCLUSIVE,
+    HUGE,
+    HUGETLB,
+    LRU,
+    PRIVATE_DEVICE,
+    RESERVED,
+    SWAPCACHE,
+    UPTODATE,
+)
 from hmmspec.ref.spaces import WRITE, Mm, Vma
 from hmmspec.ref.state import Kernel, show_held
 from hmmspec.ref.tasks import Task
@@ -92,6 +104,11 @@ def check_empty(k: Kernel) -> None:
         k.report("I10", f"frame {pfn} still has {f.refcount[pfn]} references ({held})")
     for slot in np.flatnonzero(k.swap.count)[:5]:
         k.report("I10", f"swap slot {slot} is still counted")
+    pool = k.huge_pages
+    if (pool.free, pool.promised) != (k.config.hugetlb_pages, 0) or pool.returning:
+        k.report(
+            "I10", f"{pool.free} hugetlb pages are free, {pool.promised} of them promised, although nobody is left"
+        )
     if k.mms or k.anons:
         k.report("I10", f"{len(k.mms)} address spaces and {len(k.anons)} reverse maps are left")
 
@@ -168,8 +185,9 @@ def _rss(k: Kernel) -> None:
             else:
                 words, pages = np.array([top], np.int64), HUGE
             kinds = words & e.KIND
-            counted = words[_MAPPING[kinds] | (kinds == e.MIGR)]
-            is_anon = int(((flags[_heads(k, counted)] & ANON) != 0).sum())
+            counted = _heads(k, words[_MAPPING[kinds] | (kinds == e.MIGR)])
+            counted = counted[flags[counted] & HUGETLB == 0]
+            is_anon = int(((flags[counted] & ANON) != 0).sum())
             anon += is_anon * pages
             file += (len(counted) - is_anon) * pages
             slots = words[kinds == e.SWAP] >> e.SHIFT

@@ -9,7 +9,7 @@ folio_try_dup_anon_rmap_pte), `include/linux/mm.h` (mm counters); device pages c
 
 from __future__ import annotations
 
-from hmmspec.ref.frames import ANON, EXCLUSIVE, HUGE, PRIVATE_DEVICE, RESERVED, SWAPBACKED
+from hmmspec.ref.frames import ANON, EXCLUSIVE, HUGE, HUGETLB, PRIVATE_DEVICE, RESERVED, SWAPBACKED
 from hmmspec.ref.spaces import READ, SOFTDIRTY, WRITE, AnonVma, Mm, Vma
 from hmmspec.ref.state import Kernel
 
@@ -94,7 +94,9 @@ def remove(k: Kernel, pfn: int, huge: bool = False) -> None:
 
 
 def account(k: Kernel, mm: Mm, pfn: int, n: int) -> None:
-    """Add `n` base pages to the RSS that the frame counts in."""
+    """Add `n` base pages to the RSS that the frame counts in; pages of hugetlb count in none."""
+    if k.frames.flags[pfn - k.frames.tail[pfn]] & HUGETLB:
+        return
     if k.frames.flags[pfn - k.frames.tail[pfn]] & ANON:
         mm.rss_anon += n
     else:

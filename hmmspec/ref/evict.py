@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hmmspec.ref import lru, migrate_huge, rmap, thp
+from hmmspec.ref import lru, rmap, thp
 from hmmspec.ref import selection as sel
 from hmmspec.ref.commit import finalize, move_identity, pages
 from hmmspec.ref.copying import copy_frames
@@ -24,6 +24,7 @@ from hmmspec.ref.errors import Errno
 from hmmspec.ref.frames import HUGE, PAGE, UPTODATE, Pfns
 from hmmspec.ref.migrate import unmap
 from hmmspec.ref.migrate_args import MigrateArgs
+from hmmspec.ref.split import split_entries
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.tasks import Steps, Task
 
@@ -87,7 +88,7 @@ def _evict_large(k: Kernel, t: Task, device: Device, head: int) -> Steps[None]:
         return
     new = k.alloc("alloc", f.order[head], zero=False)
     if new is None:
-        if (yield from migrate_huge.split_entries(k, t, head, (PRES, PROTNONE, DEVPRIV))):
+        if (yield from split_entries(k, t, head, (PRES, PROTNONE, DEVPRIV))):
             thp.split_folio(k, t, head, "collect")
         k.folio_locks.unlock(t, head)
         k.put(head, "collect")

@@ -28,7 +28,7 @@ from hmmspec.ref.entries import DIRTY as ENTRY_DIRTY
 from hmmspec.ref.entries import WRITE as ENTRY_WRITE
 from hmmspec.ref.errors import Errno
 from hmmspec.ref.fault import handle_fault
-from hmmspec.ref.frames import ANON, DIRTY, EXCLUSIVE, HUGE, HUGETLB
+from hmmspec.ref.frames import ANON, DIRTY, EXCLUSIVE, HUGE
 from hmmspec.ref.spaces import HUGETLB as VM_HUGETLB
 from hmmspec.ref.spaces import IO, PFNMAP, READ, WRITE, Fault, Mm, Vma
 from hmmspec.ref.state import Kernel
@@ -48,7 +48,7 @@ def make_exclusive(k: Kernel, t: Task, sub: notifier.Subscription, vpn: int, own
     for _ in range(ROUNDS):
         pfn = yield from _writable_page(k, t, mm, vpn)
         head = k.frames.head(pfn)
-        if not k.frames.flags[head] & ANON or k.frames.flags[head] & HUGETLB:
+        if not k.frames.flags[head] & ANON:
             k.put(pfn, "exclusive")
             raise Errno("EOPNOTSUPP")
         if t.signal or k.fails("signal"):
@@ -85,7 +85,7 @@ def make_range_exclusive(k: Kernel, t: Task, mm: Mm, first: int, count: int, own
         head = k.frames.head(pfn)
         done = False
         if k.folio_locks.trylock(t, head):
-            if k.frames.flags[head] & ANON and not k.frames.flags[head] & HUGETLB:
+            if k.frames.flags[head] & ANON:
                 event = notifier.Event(notifier.EXCLUSIVE, vpn, vpn + 1, owner)
                 yield from notifier.start(k, t, mm, event)
                 done = yield from _convert(k, t, mm, vpn, pfn)
@@ -107,16 +107,13 @@ def _writable_page(k: Kernel, t: Task, mm: Mm, vpn: int) -> Steps[int]:
         vma = mm.find(vpn)
         if vma is None or vma.flags & (IO | PFNMAP) or not vma.flags & WRITE:
             raise Errno("EFAULT")
+        if vma.flags & VM_HUGETLB:
+            raise Errno("EOPNOTSUPP")  # GUP that is to split large mappings does not look at these
         word = mm.pmd.get(vpn // HUGE, NONE)
-        if word & KIND == PRES and not vma.flags & VM_HUGETLB:
-            yield from mm.pmd_lock.acquire(t)
-            split = thp.split_pmd(k, mm, vpn // HUGE)
-            mm.pmd_lock.release(t)
-            if not split:
+        if word & KIND == PRES:
+            if not (yield from thp.split_told(k, t, mm, vpn // HUGE)):
                 raise Errno("ENOMEM")
             continue
-        if word & KIND == PRES:
-            raise Errno("EOPNOTSUPP")
         slot = k.tables.slot(mm, vpn)
         if word & KIND == TABLE and slot is not None:
             lock = k.tables.lock(slot >> 9)

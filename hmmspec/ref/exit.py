@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from hmmspec.ref import entries as e
 from hmmspec.ref import notifier
-from hmmspec.ref.frames import HUGE
+from hmmspec.ref.hugepool import close
 from hmmspec.ref.layout import unlist
 from hmmspec.ref.spaces import HUGETLB, PFNMAP, SHARED, Mm
 from hmmspec.ref.state import Kernel
@@ -74,8 +74,7 @@ def tear_down(k: Kernel, t: Task, mm: Mm) -> Steps[None]:
     yield from mm.mmap_lock.write(t)
     for vma in list(mm.vmas):
         yield from zap_range(k, t, vma, vma.start, vma.end)
-        if vma.flags & HUGETLB:
-            k.hugetlb_free += (vma.end - vma.start) // HUGE
+        close(k.huge_pages, vma)
     flush_mm(k, mm)
     for vma in list(mm.vmas):
         unlist(k, vma)

@@ -13,7 +13,8 @@ from hmmspec.ref.anon import anonymous_fault, swap_fault, write_fault
 from hmmspec.ref.cost.timeline import Kind
 from hmmspec.ref.filefault import file_fault
 from hmmspec.ref.frames import EXCLUSIVE, HUGE
-from hmmspec.ref.hugefault import anonymous_huge_fault, huge_write_fault, hugetlb_fault, suitable
+from hmmspec.ref.hugefault import anonymous_huge_fault, huge_write_fault, suitable
+from hmmspec.ref.hugetlb import hugetlb_fault
 from hmmspec.ref.spaces import HUGETLB, READ, SHARED, SPECIAL, WRITE, Fault, Mm, Vma
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.tasks import Steps, Task

@@ -17,6 +17,7 @@ from hmmspec.ref.counts import account, add_anon, add_file, counted, dup, may_be
 from hmmspec.ref.errors import Errno
 from hmmspec.ref.exit import tear_down
 from hmmspec.ref.frames import ANON, EXCLUSIVE, HUGE, PAGE, SWAPBACKED, UPTODATE
+from hmmspec.ref.hugetlb import copy_pinned
 from hmmspec.ref.lru import lru_add
 from hmmspec.ref.spaces import (
     DONTFORK,
@@ -33,7 +34,7 @@ from hmmspec.ref.spaces import (
 )
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.tasks import Steps, Task
-from hmmspec.ref.thp import split_pmd
+from hmmspec.ref.thp import split_told
 from hmmspec.ref.tlb import flush_range
 
 
@@ -75,8 +76,6 @@ def _copy_vma(k: Kernel, t: Task, child: Mm, vma: Vma) -> Steps[Vma]:
     """
     flags = vma.flags & ~(UFFD_MISSING | UFFD_WP)  # userfaultfd does not follow into a child that nobody asked for
     new = Vma(child, vma.start, vma.end, flags, vma.offset, vma.file, None, list(vma.chain), vma.driver, vma.opened)
-    if vma.flags & HUGETLB:
-        k.hugetlb_free -= (vma.end - vma.start) // HUGE
     child.insert(new)
     lists: list[AnonVma | File] = [*new.chain, *([new.file] if new.file is not None else [])]
     for known in lists:
@@ -238,10 +237,13 @@ def _copy_huge(k: Kernel, t: Task, vma: Vma, new: Vma, vpn: int) -> Steps[None]:
     pinned = kind in (e.PRES, e.PROTNONE) and f.flags[head] & EXCLUSIVE and may_be_pinned(k, head)
     good = True
     if pinned and not vma.flags & (HUGETLB | SHARED):
-        good = split_pmd(k, parent, vpn >> 9)
-    elif pinned and vma.flags & HUGETLB and not vma.flags & SHARED:
-        good = False
-    else:
+        parent.pmd_lock.release(t)
+        if not (yield from split_told(k, t, parent, vpn >> 9)):
+            raise Errno("ENOMEM")
+        return
+    if pinned and vma.flags & HUGETLB and not vma.flags & SHARED:
+        good = copy_pinned(k, new, vpn, head)
+    elif kind != e.MARKER:
         keep = -1 if new.flags & UFFD_WP else ~e.UFFD
         if kind in (e.PRES, e.PROTNONE, e.DEVPRIV) and counted(k, head):
             _share(k, new, head, HUGE)

@@ -19,8 +19,9 @@ from hmmspec.ref.cost.timeline import Kind
 from hmmspec.ref.errors import Errno
 from hmmspec.ref.fault import Fault, handle_fault
 from hmmspec.ref.frames import ANON, COHERENT_DEVICE, EXCLUSIVE, RESERVED
+from hmmspec.ref.hugetlb import hugetlb_fault
 from hmmspec.ref.lru import drain_all
-from hmmspec.ref.spaces import IO, PFNMAP, READ, SHARED, WRITE, Mm, Vma
+from hmmspec.ref.spaces import HUGETLB, IO, PFNMAP, READ, SHARED, WRITE, Mm, Vma
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.tasks import Steps, Task
 
@@ -127,19 +128,22 @@ def _look(k: Kernel, mm: Mm, vpn: int, write: bool, pin: bool, longterm: bool) -
         return None
     if write and not word & e.WRITE and "gup-takes-read-only" not in k.defects:
         return None
-    if pin and not write and _must_unshare(k, pfn, word):
+    if pin and not write and _must_unshare(k, mm.find(vpn), pfn, word, longterm):
         return None
     return pfn
 
 
-def _must_unshare(k: Kernel, pfn: int, word: int) -> bool:
-    """Whether a write would copy the page away from under a pin (gup_must_unshare)."""
+def _must_unshare(k: Kernel, vma: Vma | None, pfn: int, word: int, longterm: bool) -> bool:
+    """Whether a write would copy the page away from under a pin (gup_must_unshare).  Of a file's page in private memory
+    only long-term pins want to see what is written later.
+    """
     f = k.frames
     if "gup-pins-shared" in k.defects or word & e.WRITE:
         return False
     head = f.head(pfn)
-    own = f.flags[head if f.entire[head] else pfn] & EXCLUSIVE
-    return bool(f.flags[head] & ANON) and not own
+    if not f.flags[head] & ANON:
+        return longterm and (vma is None or vma.cow)
+    return not f.flags[head if f.entire[head] else pfn] & EXCLUSIVE
 
 
 def _grab(k: Kernel, pfn: int, pin: bool, holder: str) -> bool:
@@ -183,6 +187,8 @@ def _fault(k: Kernel, t: Task, mm: Mm, vma: Vma, vpn: int, write: bool, pin: boo
     slot = k.tables.slot(mm, vpn)
     unshared = (e.PRES, e.ZERO) if longterm else (e.PRES,)
     unshare = pin and not write and not vma.flags & SHARED and word & e.KIND in unshared
+    if unshare and vma.flags & HUGETLB:
+        return (yield from hugetlb_fault(k, t, Fault(mm, vma, vpn, False), unshare=True))
     if unshare and slot is not None:
         answer = yield from write_fault(k, t, Fault(mm, vma, vpn, True, word, slot), unshare=True)
         return answer

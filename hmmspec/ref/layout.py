@@ -55,6 +55,8 @@ def forget_pages(k: Kernel, vma: Vma) -> None:
 def drop_file(k: Kernel, number: int) -> None:
     """The last user of an unlinked file is gone: its pages leave the page cache."""
     file = k.files.pop(number)
+    if file.huge:
+        k.huge_pages.promised -= file.size // HUGE - len(file.pages)
     for head in file.pages.values():
         k.frames.mapping[head] = 0
         k.put(head, "cache")

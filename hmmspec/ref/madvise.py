@@ -11,17 +11,18 @@ from hmmspec.ref import entries as e
 from hmmspec.ref import notifier
 from hmmspec.ref.collapse import collapse
 from hmmspec.ref.errors import Errno
-from hmmspec.ref.frames import ANON, BATCHED, DEVICE, DIRTY, HUGE, LRU, SWAPBACKED, SWAPCACHE
+from hmmspec.ref.frames import ANON, BATCHED, DEVICE, DIRTY, HUGE, LRU, RESERVED, SWAPBACKED, SWAPCACHE
 from hmmspec.ref.layout import areas, covered, modify
 from hmmspec.ref.lru import drain_cpu
 from hmmspec.ref.spaces import DONTFORK, HUGEPAGE, HUGETLB, NOHUGEPAGE, PFNMAP, SPECIAL, Mm, Vma
+from hmmspec.ref.split import shared, split_mapped
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.swapping import free_entry, pageout, try_free_cache
 from hmmspec.ref.tasks import Steps, Task
-from hmmspec.ref.thp import split_pmd
-from hmmspec.ref.tlb import flush_page
+from hmmspec.ref.tlb import flush_page, flush_range
 from hmmspec.ref.zap import zap_range
 
+PRESENT: Final = (e.PRES, e.PROTNONE)
 ADVICE: Final = ("dontneed", "free", "hugepage", "nohugepage", "collapse", "pageout", "dontfork", "dofork")
 
 
@@ -123,8 +124,12 @@ def _may_be_huge(vma: Vma) -> bool:
 
 def _dontneed(k: Kernel, t: Task, vma: Vma, start: int, end: int) -> Steps[None]:
     """MADV_DONTNEED: the entries go; next time there are zeros, or what the file holds."""
-    if vma.flags & HUGETLB and (start % HUGE or end % HUGE):
-        raise Errno("EINVAL")
+    if vma.flags & HUGETLB:
+        if start % HUGE:
+            raise Errno("EINVAL")
+        end -= end % HUGE  # the last page, if the range ends in it, stays
+        if start == end:
+            return
     event = notifier.Event(notifier.CLEAR, start, end)
     quiet = "zap-no-notifier" in k.defects
     if not quiet:
@@ -137,27 +142,124 @@ def _dontneed(k: Kernel, t: Task, vma: Vma, start: int, end: int) -> Steps[None]
 
 
 def _free(k: Kernel, t: Task, vma: Vma, start: int, end: int) -> Steps[None]:
-    """MADV_FREE: pages may be dropped from now on if they are not written again; pages on a device are left alone."""
+    """MADV_FREE: pages may be dropped from now on if they are not written again; pages on a device are left alone.
+
+    A large folio is given up whole, or split where only a part of it is.
+    """
     mm = vma.mm
     event = notifier.Event(notifier.CLEAR, start, end)
     drain_cpu(k, t.cpu)
     yield from notifier.start(k, t, mm, event)
-    for vpn in range(start, end):
-        word = mm.pmd.get(vpn >> 9, 0)
-        if word & e.KIND == e.PRES and (vpn % HUGE == 0 or vpn == start):
-            # A huge page that is given up as a whole would be marked as one; its parts do as well.
-            yield from mm.pmd_lock.acquire(t)
-            split_pmd(k, mm, vpn >> 9)
-            mm.pmd_lock.release(t)
-        slot = k.tables.slot(mm, vpn)
-        if slot is None or not k.tables.words[slot]:
-            continue
-        lock = k.tables.lock(slot >> 9)
-        yield from lock.acquire(t)
-        _free_entry(k, t, mm, vpn, slot)
-        lock.release(t)
-        yield "pte written"
+    vpn = start
+    while vpn < end:
+        stop = min(end, (vpn | (HUGE - 1)) + 1)
+        if mm.pmd.get(vpn >> 9, 0) & e.KIND in PRESENT:
+            yield from _free_huge(k, t, mm, vpn, stop)
+        while vpn < stop and mm.pmd.get(vpn >> 9, 0) & e.KIND == e.TABLE:
+            vpn = yield from _free_page(k, t, mm, vpn, stop)
+        vpn = stop
     yield from notifier.end(k, t, mm, event)
+
+
+def _free_huge(k: Kernel, t: Task, mm: Mm, vpn: int, stop: int) -> Steps[None]:
+    """MADV_FREE of a PMD-size entry, or of a part: then it is split, if that can be done."""
+    yield from mm.pmd_lock.acquire(t)
+    word, f = mm.pmd.get(vpn >> 9, 0), k.frames
+    head = word >> e.SHIFT
+    if word & e.KIND not in PRESENT or shared(k, head) or k.fails("trylock") or not k.folio_locks.trylock(t, head):
+        mm.pmd_lock.release(t)
+        return
+    if stop - vpn == HUGE:
+        f.flags[head] &= ~DIRTY
+        mm.pmd[vpn >> 9] = word & ~(e.DIRTY | e.YOUNG)
+        flush_range(k, mm, vpn, stop)
+        _make_lazy(k, head)
+        k.folio_locks.unlock(t, head)
+        mm.pmd_lock.release(t)
+    else:
+        k.get(head, "advice")
+        mm.pmd_lock.release(t)
+        yield from split_mapped(k, t, head, "advice")
+        k.folio_locks.unlock(t, head)
+        k.put(head, "advice")
+    yield "pmd written"
+
+
+def _free_page(k: Kernel, t: Task, mm: Mm, vpn: int, stop: int) -> Steps[int]:
+    """MADV_FREE of a page, or of as many as the range has of a large folio; where to go on."""
+    slot = k.tables.slot(mm, vpn)
+    assert slot is not None
+    word = k.tables.words[slot]
+    if not word:
+        return vpn + 1
+    head = _large(k, word)
+    run = _run(k, mm, vpn, stop, head) if head else 1
+    if head and run < k.frames.pages(head):
+        return vpn if (yield from _split_away(k, t, head)) else vpn + run
+    lock = k.tables.lock(slot >> 9)
+    yield from lock.acquire(t)
+    if head:
+        _free_folio(k, t, mm, vpn, slot, head)
+    else:
+        _free_entry(k, t, mm, vpn, slot)
+    lock.release(t)
+    yield "pte written"
+    return vpn + run
+
+
+def _free_folio(k: Kernel, t: Task, mm: Mm, vpn: int, slot: int, head: int) -> None:
+    """A folio that is mapped piece by piece, all of it; the lock of its entries is held."""
+    f, words = k.frames, k.tables.v.reshape(-1)
+    if f.flags[head] & DIRTY:
+        if k.fails("trylock") or not k.folio_locks.trylock(t, head):
+            return
+        alone = f.folio_mapcount(head) == HUGE
+        if alone:
+            f.flags[head] &= ~DIRTY
+        k.folio_locks.unlock(t, head)
+        if not alone:
+            return
+    words[slot : slot + HUGE] &= ~(e.DIRTY | e.YOUNG)
+    flush_range(k, mm, vpn, vpn + HUGE)
+    _make_lazy(k, head)
+
+
+def _make_lazy(k: Kernel, head: int) -> None:
+    """Reclaim may drop the folio if it is not written any more (folio_mark_lazyfree)."""
+    flags = k.frames.flags[head]
+    if flags & ANON and flags & LRU and not flags & (BATCHED | SWAPCACHE):
+        k.frames.flags[head] &= ~SWAPBACKED
+
+
+def _large(k: Kernel, word: int) -> int:
+    """The large folio of system memory that an entry of a page table maps a page of; 0: none."""
+    pfn = word >> e.SHIFT
+    head = k.frames.head(pfn) if word & e.KIND in PRESENT else 0
+    return head if k.frames.order[head] and not k.frames.flags[head] & (DEVICE | RESERVED) else 0
+
+
+def _run(k: Kernel, mm: Mm, vpn: int, stop: int, head: int) -> int:
+    """How many pages from here on map the folio in order (folio_pte_batch)."""
+    slot, words = k.tables.slot(mm, vpn), k.tables.words
+    assert slot is not None
+    first, run = words[slot], 1
+    last = head + k.frames.pages(head) - 1
+    most = min(stop - vpn, last - (first >> e.SHIFT) + 1)
+    mask = e.KIND | e.UFFD | ~((1 << e.SHIFT) - 1)
+    while run < most and words[slot + run] & mask == (first & mask) + (run << e.SHIFT):
+        run += 1
+    return run
+
+
+def _split_away(k: Kernel, t: Task, head: int) -> Steps[bool]:
+    """Split a large folio of which only a part is advised on; False: others map it, or use it."""
+    if shared(k, head) or k.fails("trylock") or not k.folio_locks.trylock(t, head):
+        return False
+    k.get(head, "advice")
+    done = yield from split_mapped(k, t, head, "advice")
+    k.folio_locks.unlock(t, head)
+    k.put(head, "advice")
+    return done
 
 
 def _free_entry(k: Kernel, t: Task, mm: Mm, vpn: int, slot: int) -> None:
@@ -175,27 +277,45 @@ def _free_entry(k: Kernel, t: Task, mm: Mm, vpn: int, slot: int) -> None:
         return
     if try_free_cache(k, pfn) and not f.flags[pfn] & SWAPCACHE:
         f.flags[pfn] &= ~DIRTY
-        if f.flags[pfn] & LRU and not f.flags[pfn] & BATCHED:
-            f.flags[pfn] &= ~SWAPBACKED
+        _make_lazy(k, pfn)
         words[slot] = word & ~(e.DIRTY | e.YOUNG)
         flush_page(k, mm, vpn)
     k.folio_locks.unlock(t, pfn)
 
 
 def _pageout(k: Kernel, t: Task, vma: Vma, start: int, end: int) -> Steps[None]:
-    """MADV_PAGEOUT: reclaim what only this process maps."""
-    f = k.frames
+    """MADV_PAGEOUT: reclaim what only this process maps.  A large folio is split where the range has only a part."""
+    mm = vma.mm
     drain_cpu(k, t.cpu)
-    done: set[int] = set()
-    for vpn in range(start, end):
-        word = k.tables.read(vma.mm, vpn)
-        if word & e.KIND not in (e.PRES, e.PROTNONE):
-            continue
+    vpn = start
+    while vpn < end:
+        stop = min(end, (vpn | (HUGE - 1)) + 1)
+        word = mm.pmd.get(vpn >> 9, 0)
+        head = word >> e.SHIFT
+        if word & e.KIND in PRESENT and stop - vpn < HUGE:
+            yield from _split_away(k, t, head)
+        elif word & e.KIND in PRESENT and not shared(k, head):
+            yield from pageout(k, t, head)
+            vpn = stop
+        while vpn < stop and mm.pmd.get(vpn >> 9, 0) & e.KIND == e.TABLE:
+            vpn = yield from _pageout_page(k, t, mm, vpn, stop)
+        vpn = stop
+
+
+def _pageout_page(k: Kernel, t: Task, mm: Mm, vpn: int, stop: int) -> Steps[int]:
+    """MADV_PAGEOUT of a page, or of a large folio that page tables map; where to go on."""
+    word, f = k.tables.read(mm, vpn), k.frames
+    if word & e.KIND not in PRESENT:
+        return vpn + 1
+    head = _large(k, word)
+    if not head:
         pfn = word >> e.SHIFT
-        head = pfn - f.tail[pfn]
-        if head in done or f.mapcount[pfn] > 1 or f.entire[head] > 1:
-            continue
-        done.add(pfn)
-        yield from pageout(k, t, head)
-        if f.tail[pfn] == 0 and head != pfn:  # it was a part of a folio that was split: now it is the next
+        if f.folio_mapcount(f.head(pfn)) == 1:
             yield from pageout(k, t, pfn)
+        return vpn + 1
+    run = _run(k, mm, vpn, stop, head)
+    if run < f.pages(head):
+        return vpn if (yield from _split_away(k, t, head)) else vpn + run
+    if f.folio_mapcount(head) == HUGE:
+        yield from pageout(k, t, head)
+    return vpn + run

@@ -10,7 +10,7 @@ from collections import Counter
 
 import numpy as np
 
-from hmmspec.ref import counts, lru, rmap, thp, tlb
+from hmmspec.ref import counts, lru, thp, tlb
 from hmmspec.ref import selection as sel
 from hmmspec.ref.entries import (
     DEVPRIV,
@@ -32,6 +32,7 @@ from hmmspec.ref.entries import WRITE as ENTRY_WRITE
 from hmmspec.ref.frames import DEVICE, DIRTY, EXCLUSIVE, HUGE, PRIVATE_DEVICE, RESERVED
 from hmmspec.ref.migrate_args import MigrateArgs, is_fault_page, lock_page, unlock_page
 from hmmspec.ref.spaces import UFFD_MISSING, WRITE
+from hmmspec.ref.split import split_entries, split_mapped
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.tasks import Steps, Task
 
@@ -50,9 +51,8 @@ def collect_huge(k: Kernel, t: Task, args: MigrateArgs, vpn: int, stop: int) -> 
         return vpn
     if kind == PRES and "splits_pte_mapped" not in k.profile:
         # Such kernels split whatever is mapped as a whole, also where nothing of it is asked for.
-        split = thp.split_pmd(k, mm, pmd)
         mm.pmd_lock.release(t)
-        return vpn if split and (yield from split_for(k, t, args, e >> SHIFT)) else stop
+        return vpn if (yield from split_for(k, t, args, e >> SHIFT)) else stop
     whole = bool(args.select & sel.SELECT_COMPOUND) and stop - vpn == HUGE
     head = e >> SHIFT if kind in (PRES, PROTNONE, DEVPRIV) else 0
     normal = int(head > 0 and f.mapping[head] != 0 and not f.flags[head] & RESERVED)
@@ -70,9 +70,8 @@ def collect_huge(k: Kernel, t: Task, args: MigrateArgs, vpn: int, stop: int) -> 
         mm.pmd_lock.release(t)
         return stop
     if not whole:
-        split = thp.split_pmd(k, mm, pmd)
         mm.pmd_lock.release(t)
-        return vpn if split else stop
+        return vpn if (yield from thp.split_told(k, t, mm, pmd)) else stop
     if chosen == sel.HOLE:
         args.src[i] = sel.MIGRATE | sel.COMPOUND
         args.cpages += 1
@@ -127,10 +126,11 @@ def split_for(k: Kernel, t: Task, args: MigrateArgs, pfn: int) -> Steps[bool]:
             k.put(head, holder)
         return False
     lru.drain_cpu(k, t.cpu)
-    done = yield from split_entries(k, t, head, (PRES, PROTNONE, DEVPRIV))
-    done = done and thp.split_folio(k, t, head, holder)
-    if done:
-        rmap.give_up_zeros(k, head)
+    if f.flags[head] & DEVICE:
+        done = yield from split_entries(k, t, head, (PRES, PROTNONE, DEVPRIV))
+        done = done and thp.split_folio(k, t, head, holder)
+    else:
+        done = yield from split_mapped(k, t, head, holder)
     if done and fault and args.fault_pfn != head:
         k.get(args.fault_pfn, "fault")
         if locked:
@@ -143,19 +143,6 @@ def split_for(k: Kernel, t: Task, args: MigrateArgs, pfn: int) -> Steps[bool]:
     if not fault:
         k.put(head, holder)
     return done
-
-
-def split_entries(k: Kernel, t: Task, head: int, kinds: tuple[int, ...]) -> Steps[bool]:
-    """Split every PMD-size entry of these kinds that names the folio, in every process.  False: no page table."""
-    for vma, low, _ in rmap.places(k, head):
-        mm = vma.mm
-        yield from mm.pmd_lock.acquire(t)
-        word = mm.pmd.get(low // HUGE, NONE)
-        good = not (word & KIND in kinds and word >> SHIFT == head) or thp.split_pmd(k, mm, low // HUGE)
-        mm.pmd_lock.release(t)
-        if not good:
-            return False
-    return True
 
 
 def has_small(args: MigrateArgs, i: int) -> bool:

@@ -14,6 +14,7 @@ from hmmspec.ref.counts import account, add_file
 from hmmspec.ref.errors import Errno
 from hmmspec.ref.fault import make_table
 from hmmspec.ref.frames import HUGE
+from hmmspec.ref.hugepool import close
 from hmmspec.ref.layout import carve, enlist, settle, unlink
 from hmmspec.ref.spaces import ACCOUNT, HUGETLB, MAY_WRITE, MIXEDMAP, READ, SHARED, SOFTDIRTY, WRITE, File, Mm, Vma
 from hmmspec.ref.state import Kernel
@@ -54,9 +55,8 @@ def mmap(
         if mm.overlapping(start, start + count):
             yield from _unmap(k, t, mm, start, start + count)
         if flags & HUGETLB:
-            if k.hugetlb_free < count // HUGE:
+            if not k.huge_pages.promise(count // HUGE):
                 raise Errno("ENOMEM")
-            k.hugetlb_free -= count // HUGE
         if flags & SHARED and file is None:
             file = k.new_file("shmem", count, disk=False, huge=bool(flags & HUGETLB))
             file.unlinked = True
@@ -66,6 +66,8 @@ def mmap(
         if prot & WRITE and not flags & (SHARED | HUGETLB):
             may |= ACCOUNT
         vma = Vma(mm, start, start + count, prot | flags | may, offset if file else start, file, driver=driver)
+        if flags & HUGETLB and not flags & SHARED:
+            vma.taken = set()
         if file is not None and not file.unlinked:
             vma.opened = k.next_open
             k.next_open += 1
@@ -108,8 +110,7 @@ def _unmap(k: Kernel, t: Task, mm: Mm, start: int, end: int) -> Steps[None]:
         yield from zap_range(k, t, vma, vma.start, vma.end)
         if not quiet:
             yield from notifier.end(k, t, mm, event)
-        if vma.flags & HUGETLB:
-            k.hugetlb_free += (vma.end - vma.start) // HUGE
+        close(k.huge_pages, vma)
         unlink(k, vma)
     if "zap-stops-early" not in k.defects:
         free_tables(k, mm, start, end)

@@ -14,7 +14,7 @@ from hmmspec.ref import notifier
 from hmmspec.ref.errors import Errno
 from hmmspec.ref.fault import make_table
 from hmmspec.ref.frames import HUGE
-from hmmspec.ref.layout import enlist, forget_pages, settle
+from hmmspec.ref.layout import carve, enlist, forget_pages, settle
 from hmmspec.ref.mmap import LIMIT, _unmap
 from hmmspec.ref.spaces import HUGETLB, PFNMAP, UFFD_MISSING, UFFD_WP, AnonVma, File, Mm, Vma
 from hmmspec.ref.state import Kernel
@@ -27,7 +27,8 @@ from hmmspec.ref.zap import free_tables
 def mremap(k: Kernel, t: Task, mm: Mm, start: int, count: int, to: int, dontunmap: bool = False) -> Steps[None]:
     """Move `count` pages to `to` (MREMAP_MAYMOVE | MREMAP_FIXED); what was there goes.
 
-    `dontunmap`: the old VMA stays, empty.  Raises EINVAL (the ranges overlap), EFAULT (not one VMA), ENOMEM.
+    `dontunmap`: the old VMA stays, empty.  Pages of hugetlb go whole.  Raises EINVAL (the ranges overlap, or begin in
+    such a page), EFAULT (not one VMA), ENOMEM.
     """
     if count <= 0 or min(start, to) < 0 or max(start, to) + count > LIMIT:
         raise Errno("EINVAL")
@@ -37,6 +38,12 @@ def mremap(k: Kernel, t: Task, mm: Mm, start: int, count: int, to: int, dontunma
     yield from mm.mmap_lock.write(t)
     try:
         vma = mm.find(start)
+        if vma is not None and vma.flags & HUGETLB:
+            if start % HUGE or to % HUGE:
+                raise Errno("EINVAL")
+            count += -count % HUGE  # whole pages go
+            if abs(start - to) < count:
+                raise Errno("EINVAL")
         if early:
             if vma is None:
                 raise Errno("EFAULT")
@@ -46,14 +53,17 @@ def mremap(k: Kernel, t: Task, mm: Mm, start: int, count: int, to: int, dontunma
             vma = mm.find(start)  # another one, if the place to move to was a part of it
         if vma is None or vma.end < start + count:
             raise Errno("EFAULT")
-        if vma.flags & HUGETLB or (dontunmap and vma.flags & PFNMAP):
+        if dontunmap and vma.flags & (PFNMAP | HUGETLB):
             raise Errno("EINVAL")
         if not early:
             yield from _unmap(k, t, mm, to, to + count)
         vma = mm.find(start) or vma  # another one, if the place to move to was a part of it
+        if vma.flags & HUGETLB:
+            vma = (yield from carve(k, t, mm, start, start + count))[0]
         unused = vma.anonymous and vma.anon is None
         offset = to if unused else vma.index(start)
         new = Vma(mm, to, to + count, vma.flags, offset, vma.file, vma.anon, list(vma.chain), vma.driver, vma.opened)
+        new.taken, new.bereft = vma.taken, vma.bereft
         enlist(new)
         new = settle(k, new, vma if unused and dontunmap else None)
         vma = mm.find(start) or vma
@@ -65,10 +75,13 @@ def mremap(k: Kernel, t: Task, mm: Mm, start: int, count: int, to: int, dontunma
         if not quiet:
             yield from notifier.end(k, t, mm, event)
         if not moved:
+            new.taken = None
             # Entries that moved already go back; the tables that they need are still there.
             yield from _move(k, t, new, to, count, start)
             yield from _unmap(k, t, mm, to, to + count)
             raise Errno("ENOMEM")
+        if vma.flags & HUGETLB:
+            vma.taken = None  # what was promised goes along
         new.flags &= ~(UFFD_MISSING | UFFD_WP)
         if not dontunmap:
             yield from _unmap(k, t, mm, start, start + count)

@@ -14,7 +14,7 @@ from hmmspec.ref.errors import Errno
 from hmmspec.ref.filefault import cached_page
 from hmmspec.ref.frames import ANON, DIRTY, PAGE, RESERVED
 from hmmspec.ref.lru import drain_all
-from hmmspec.ref.spaces import SOFTDIRTY, File, Mm, Vma
+from hmmspec.ref.spaces import HUGETLB, SOFTDIRTY, File, Mm, Vma
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.swapping import drop_orphans, pageout, write_back
 from hmmspec.ref.tasks import Steps, Task
@@ -46,6 +46,10 @@ def _word(k: Kernel, vma: Vma | None, word: int, huge: bool) -> int:
     kind = word & e.KIND
     if kind == e.NONE:
         return soft
+    if vma is not None and vma.flags & HUGETLB:
+        soft &= PM_SOFT_DIRTY if vma.flags & SOFTDIRTY else 0  # only areas are tracked, not entries
+        if kind == e.MARKER:
+            return soft | PM_UFFD_WP
     out = soft | (PM_UFFD_WP if word & e.UFFD else 0)
     if kind not in (e.PRES, e.PROTNONE, e.ZERO, e.SPECIAL):
         return out | PM_SWAP

@@ -75,6 +75,10 @@ BEHAVIOURS: Final[dict[str, tuple[str, str]]] = {
         "reclaim takes a page that somebody holds back from MADV_FREE (without: only one that was written)",
         "Linux 6.12.117 (tried); changed with the batched unmapping of such folios (v6.15)",
     ),
+    "drops_lazy_whole": (
+        "reclaim drops a PMD-size mapping given to MADV_FREE whole (without: it splits it first, and drops the parts)",
+        "unmap_huge_pmd_locked in mm/rmap.c (v6.11); not called in Linux 6.12.117 (tried)",
+    ),
     "joins_untouched": (
         "an area that was used is joined with a neighbour whose memory was not (without: only the other way round)",
         "mm/vma.c (v6.16); not in Linux 6.12.117 (tried)",

@@ -22,7 +22,7 @@ from hmmspec.ref.layout import areas, modify
 from hmmspec.ref.spaces import ACCOUNT, HUGETLB, MAY_WRITE, READ, SHARED, SOFTDIRTY, SPECIAL, UFFD_WP, WRITE, Mm, Vma
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.tasks import Steps, Task
-from hmmspec.ref.thp import split_pmd
+from hmmspec.ref.thp import split_told
 from hmmspec.ref.tlb import flush_range
 
 Rule = Callable[[Kernel, Vma, int], int]
@@ -80,6 +80,10 @@ def new_protection(k: Kernel, vma: Vma, word: int) -> int:
     owner's alone, or shared and dirty).  Migration entries of exclusive pages remember that they are.
     """
     kind, flags = word & e.KIND, vma.flags
+    if flags & HUGETLB and kind in PRESENT:
+        # hugetlb is not tracked, and private pages become writable by faults only.
+        writable = e.WRITE if flags & WRITE and flags & SHARED else 0
+        return word & ~(e.KIND | e.WRITE) | (e.PRES if flags & READ else e.PROTNONE) | writable
     if kind in PRESENT:
         pfn = word >> e.SHIFT
         word = word & ~e.KIND | (e.PRES if flags & READ else e.PROTNONE)
@@ -92,6 +96,12 @@ def new_protection(k: Kernel, vma: Vma, word: int) -> int:
         return word & ~e.HIDDEN if flags & READ else word | e.HIDDEN
     if flags & WRITE:
         return word
+    return _not_present(k, word)
+
+
+def _not_present(k: Kernel, word: int) -> int:
+    """An entry that is not present without write permission, whoever changes protections, and why."""
+    kind = word & e.KIND
     if kind == e.DEVPRIV:
         return word if "mprotect-keeps-device-write" in k.defects else word & ~e.WRITE
     if kind == e.DEVEXCL:
@@ -124,17 +134,16 @@ def change_range(
     while vpn < end:
         stop = min(end, (vpn | (HUGE - 1)) + 1)
         word = mm.pmd.get(vpn >> 9, 0)
-        if word and word & e.KIND != e.TABLE:
+        if word and word & e.KIND != e.TABLE and not (stop - vpn == HUGE and (whole or vma.flags & HUGETLB)):
+            if not (yield from split_told(k, t, mm, vpn >> 9)):
+                return False
+        elif word and word & e.KIND != e.TABLE:
             yield from mm.pmd_lock.acquire(t)
             word = mm.pmd.get(vpn >> 9, 0)
             if word & e.KIND not in (e.NONE, e.TABLE):
-                if stop - vpn == HUGE and (whole or vma.flags & HUGETLB):
-                    mm.pmd[vpn >> 9] = rule(k, vma, word)
-                    if word & e.KIND in e.CACHED_KINDS and not (no_flush and no_flush in k.defects):
-                        flush_range(k, mm, vpn, stop)
-                elif not split_pmd(k, mm, vpn >> 9):
-                    mm.pmd_lock.release(t)
-                    return False
+                mm.pmd[vpn >> 9] = rule(k, vma, word)
+                if word & e.KIND in e.CACHED_KINDS and not (no_flush and no_flush in k.defects):
+                    flush_range(k, mm, vpn, stop)
             mm.pmd_lock.release(t)
             yield "pmd written"
         if mm.pmd.get(vpn >> 9, 0) & e.KIND == e.TABLE:
@@ -205,7 +214,7 @@ def userfault_protect(k: Kernel, t: Task, mm: Mm, start: int, count: int, on: bo
             event = notifier.Event(notifier.PROTECTION_VMA, low, high)
             yield from notifier.start(k, t, mm, event)
             good = yield from change_range(k, t, vma, low, high, _protected if on else _unprotected, whole=False)
-            if good and on and not vma.flags & HUGETLB:
+            if good and on:
                 good = yield from _mark_holes(k, t, mm, low, high)
             yield from notifier.end(k, t, mm, event)
             if not good:
@@ -214,21 +223,29 @@ def userfault_protect(k: Kernel, t: Task, mm: Mm, start: int, count: int, on: bo
         mm.mmap_lock.release(t)
 
 
-def _protected(_k: Kernel, _vma: Vma, word: int) -> int:
-    """uffd-wp on: a present entry is not writable then; a device-exclusive entry will not be when it is restored."""
-    kind = word & e.KIND
-    if kind in PRESENT:
+def _protected(k: Kernel, _vma: Vma, word: int) -> int:
+    """uffd-wp on: an entry is not writable then; a device-exclusive entry will not be when it is restored."""
+    if word & e.KIND in PRESENT:
         return word & ~e.WRITE | e.UFFD
-    return word | e.UFFD
+    return _not_present(k, word) | e.UFFD
 
 
-def _unprotected(_k: Kernel, _vma: Vma, word: int) -> int:
+def _unprotected(k: Kernel, _vma: Vma, word: int) -> int:
     """uffd-wp off; the next write fault makes the entry writable again."""
-    return e.NONE if word & e.KIND == e.MARKER and word >> e.SHIFT == e.UFFD_MARK else word & ~e.UFFD
+    if word & e.KIND == e.MARKER and word >> e.SHIFT == e.UFFD_MARK:
+        return e.NONE
+    return (word if word & e.KIND in PRESENT else _not_present(k, word)) & ~e.UFFD
 
 
 def _mark_holes(k: Kernel, t: Task, mm: Mm, start: int, end: int) -> Steps[bool]:
     words = k.tables.words
+    vma = mm.find(start)
+    if vma is not None and vma.flags & HUGETLB:
+        yield from mm.pmd_lock.acquire(t)
+        for pmd in range(start >> 9, end >> 9):
+            mm.pmd.setdefault(pmd, e.entry(e.MARKER, e.UFFD_MARK, e.UFFD))
+        mm.pmd_lock.release(t)
+        return True
     for vpn in range(start, end):
         if not mm.pmd.get(vpn >> 9) and not (yield from make_table(k, t, mm, vpn >> 9)):
             return False
@@ -255,7 +272,8 @@ def clear_soft_dirty(k: Kernel, t: Task, mm: Mm) -> Steps[None]:
         event = notifier.Event(notifier.SOFT_DIRTY, 0, notifier.EVERYTHING)
         yield from notifier.start(k, t, mm, event)
         for vma in list(mm.vmas):
-            yield from change_range(k, t, vma, vma.start, vma.end, _soft_clean)
+            if not vma.flags & HUGETLB:
+                yield from change_range(k, t, vma, vma.start, vma.end, _soft_clean)
         yield from notifier.end(k, t, mm, event)
     finally:
         mm.mmap_lock.release(t)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hmmspec.ref import notifier
 from hmmspec.ref import requests as rq
 from hmmspec.ref.cost.timeline import Kind
-from hmmspec.ref.entries import DEVPRIV, KIND, MIGR, NONE, SHIFT, TABLE
+from hmmspec.ref.entries import DEVPRIV, KIND, MARKER, MIGR, NONE, SHIFT, TABLE
 from hmmspec.ref.errors import Errno
 from hmmspec.ref.fault import Fault, handle_fault, migration_wait
 from hmmspec.ref.frames import HUGE, HUGE_ORDER
@@ -192,7 +192,7 @@ def _walk_huge(k: Kernel, r: HmmRange, vma: Vma, at: int, stop: int, word: int) 
     if "huge-page-not-seen" in k.defects:
         own = 0
     for vpn in range(at, stop):
-        e = word if "huge-snapshot-order" in k.defects else word + (vpn % HUGE << SHIFT)
+        e = word if kind == MARKER or "huge-snapshot-order" in k.defects else word + (vpn % HUGE << SHIFT)
         request = _request(k, r, vpn)
         what = rq.decide(e, request, own)
         if what != rq.FINE:

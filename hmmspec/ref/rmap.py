@@ -14,12 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-import numpy as np
-
 from hmmspec.ref import entries as e
 from hmmspec.ref import notifier
 from hmmspec.ref.counts import account, add_anon, add_file, is_exclusive, remove, try_share
-from hmmspec.ref.frames import ANON, DEVICE, DIRTY, EXCLUSIVE, HUGE, PRIVATE_DEVICE, SWAPBACKED, SWAPCACHE, ZERO_PFN
+from hmmspec.ref.frames import ANON, DIRTY, EXCLUSIVE, HUGE, PRIVATE_DEVICE, SWAPBACKED, SWAPCACHE
 from hmmspec.ref.spaces import READ, UFFD_WP, AnonVma, File, Mm, Vma
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.tasks import Mutex, Steps, Task
@@ -195,7 +193,7 @@ def remove_migration_entries(k: Kernel, t: Task, source: int, target: int) -> St
         return True
 
     # The mapping is looked up with the target: it has taken the source's over.  A source that nobody moved is its own.
-    yield from _restore_walk(k, t, source, target, change)
+    yield from restore_walk(k, t, source, target, change)
 
 
 def restored(k: Kernel, old: int, pfn: int, private: int, dirty: int, hidden: int) -> int:
@@ -213,9 +211,8 @@ def restored(k: Kernel, old: int, pfn: int, private: int, dirty: int, hidden: in
     return word
 
 
-def _restore_walk(
-    k: Kernel, t: Task, source: int, target: int, change: Callable[[Vma, int, bool], bool]
-) -> Steps[None]:
+def restore_walk(k: Kernel, t: Task, source: int, target: int, change: Callable[[Vma, int, bool], bool]) -> Steps[None]:
+    """Call `change(vma, vpn, huge)` for every migration entry of `source`, found by the reverse map of `target`."""
     known = reverse_map(k, target)
     if known is None:
         return
@@ -231,27 +228,6 @@ def _restore_walk(
     known.lock.release(t)
 
 
-def give_up_zeros(k: Kernel, head: int) -> None:
-    """After a folio of system memory was parted: parts that hold nothing but zeros are mapped as the zero page from now
-    on, and freed (try_to_map_unused_to_zeropage)."""
-    f, words = k.frames, k.tables.words
-    if f.data is None or not f.flags[head] & ANON or f.flags[head] & DEVICE:
-        return
-    for pfn in (head + np.flatnonzero(~f.data[head : head + HUGE].any(axis=1))).tolist():
-        for vma, vpn, _ in places(k, pfn) if f.mapcount[pfn] else ():
-            mm = vma.mm
-            slot = k.tables.slot(mm, vpn)
-            word = e.NONE if slot is None else words[slot]
-            if slot is None or word & e.KIND not in (e.PRES, e.PROTNONE) or word >> e.SHIFT != pfn:
-                continue
-            hidden = 0 if vma.flags & READ else e.HIDDEN
-            words[slot] = e.entry(e.ZERO, ZERO_PFN, word & (e.SOFT | e.UFFD | e.YOUNG) | hidden)
-            flush_page(k, mm, vpn)
-            account(k, mm, pfn, -1)
-            remove(k, pfn)
-            k.put(pfn, "map")
-
-
 def try_to_unmap(k: Kernel, t: Task, head: int) -> Steps[bool]:
     """Reclaim: turn every mapping of a locked folio into a swap entry (it is in the swap cache), or into nothing.
 
@@ -262,6 +238,8 @@ def try_to_unmap(k: Kernel, t: Task, head: int) -> Steps[bool]:
 
     def change(vma: Vma, vpn: int, huge: bool) -> bool:
         mm = vma.mm
+        if huge and _discard(k, mm, vpn, head):
+            return True
         if huge and not split_pmd(k, mm, vpn >> 9):
             return False
         old = clear_and_flush(k, mm, vpn, False) if "swap-no-flush" not in k.defects else _clear_only(k, mm, vpn)
@@ -305,6 +283,23 @@ def try_to_unmap(k: Kernel, t: Task, head: int) -> Steps[bool]:
 
     kinds = (e.PRES, e.PROTNONE, e.DEVEXCL)
     return (yield from _walk(k, t, head, kinds, "swap-no-notifier" not in k.defects, change))
+
+
+def _discard(k: Kernel, mm: Mm, vpn: int, head: int) -> bool:
+    """Drop a PMD-size mapping of a folio that was given to MADV_FREE, not written since, and held by nobody."""
+    f = k.frames
+    if "drops_lazy_whole" not in k.profile:
+        return False
+    if f.flags[head] & (SWAPBACKED | DIRTY) or not f.flags[head] & ANON or mm.pmd[vpn >> 9] & e.DIRTY:
+        return False
+    if f.refcount[head] != 1 + f.folio_mapcount(head):
+        return False
+    clear_and_flush(k, mm, vpn, True)
+    account(k, mm, head, -HUGE)
+    f.flags[head] &= ~EXCLUSIVE
+    remove(k, head, huge=True)
+    k.put(head, "map")
+    return True
 
 
 def _clear_only(k: Kernel, mm: Mm, vpn: int) -> int:

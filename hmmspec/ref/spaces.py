@@ -58,7 +58,7 @@ class File:
     vmas: list[Vma] = field(default_factory=list)
     lock: RwLock = field(default_factory=lambda: RwLock("i_mmap"))
     unlinked: bool = False  # dropped with its last mapping
-    huge: bool = False  # hugetlbfs: an index is 512 base pages
+    huge: bool = False  # hugetlbfs: every 512th index has a folio, of 512 pages
 
     @classmethod
     def on_disk(cls, number: int, name: str, size: int) -> File:
@@ -81,6 +81,10 @@ class Vma:
     )  # all reverse maps it is in (its own, and of those it was forked from)
     driver: object | None = None  # whose mmap made it (MIXEDMAP, PFNMAP)
     opened: int = 0  # which open of the file was mapped: each mmap opens it anew
+    # hugetlb, private: the indices whose promised page was taken (one set for all parts of a mapping); None: no page
+    # was promised, as to a child.  And whether a page of it was taken away for its owner, since the pool was empty.
+    taken: set[int] | None = None
+    bereft: bool = False
 
     def index(self, vpn: int) -> int:
         return vpn - self.start + self.offset

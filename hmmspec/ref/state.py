@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from hmmspec.diagnostics import did_you_mean
 from hmmspec.ref.cost.timeline import FREE, TimeLine
 from hmmspec.ref.defects import DEFECTS
 from hmmspec.ref.entries import SHIFT
@@ -28,6 +29,7 @@ from hmmspec.ref.frames import (
     FIRST_FREE,
     HUGE,
     HUGE_ORDER,
+    HUGETLB,
     LRU,
     RESERVED,
     SWAPCACHE,
@@ -35,6 +37,7 @@ from hmmspec.ref.frames import (
     Pfns,
     Pool,
 )
+from hmmspec.ref.hugepool import HugePages
 from hmmspec.ref.profile import Profile, profile
 from hmmspec.ref.schedule import Injector, Scheduler
 from hmmspec.ref.spaces import AnonVma, Fault, File, Memcg, Mm, Vma
@@ -137,7 +140,7 @@ class Kernel:
         self.ledger: dict[int, Counter[str]] = {}
         self.swap = Swap(config.swap_pages, config.data)
         self.lru_clock = 0
-        self.hugetlb_free = config.hugetlb_pages
+        self.huge_pages = HugePages(config.hugetlb_pages)
         self.workers: Scheduler | None = None  # while one drives this kernel: where workers are started
         self.bulk: Any = None  # the bulk driver's short cuts, where one is installed
         self.devices: dict[str, Any] = {}  # the test devices by name (device.Device)
@@ -309,6 +312,8 @@ class Kernel:
                 f.mapping[head] = 0
             self.pgmaps[f.owner[head]].folio_free(self, head)
             return
+        if flags & HUGETLB:
+            self.huge_pages.put(head)
         f.v.flags[head : head + pages] = 0
         f.mapping[head] = f.index[head] = f.private[head] = 0
         if order:
@@ -387,7 +392,8 @@ def known(names: Iterable[str]) -> frozenset[str]:
     """The names of defects as a set; raises ValueError for one that is not on the list."""
     chosen = frozenset(names)
     if unknown := sorted(chosen - set(DEFECTS)):
-        raise ValueError(f"no defect {', '.join(unknown)}; there are: {', '.join(sorted(DEFECTS))}")
+        fix = did_you_mean(unknown[0], DEFECTS) or "docs/defects.md has their names"
+        raise ValueError(f"there is no defect '{unknown[0]}'; {fix}")
     return chosen
 
 

@@ -9,14 +9,16 @@ Sources: `mm/vmscan.c` (shrink_folio_list), `mm/swap_state.c`, `mm/swapfile.c` (
 
 from __future__ import annotations
 
+from hmmspec.ref import entries as e
 from hmmspec.ref.cost.timeline import Kind
-from hmmspec.ref.frames import ANON, DEVICE, DIRTY, HUGETLB, LRU, PAGE, SWAPBACKED, SWAPCACHE, UPTODATE
+from hmmspec.ref.frames import ANON, DEVICE, DIRTY, HUGE, HUGETLB, LRU, PAGE, SWAPBACKED, SWAPCACHE, UPTODATE
 from hmmspec.ref.lru import drain_cpu, isolate, putback
-from hmmspec.ref.rmap import give_up_zeros, places, try_to_unmap
+from hmmspec.ref.rmap import places, try_to_unmap
 from hmmspec.ref.spaces import File
+from hmmspec.ref.split import split_entries, split_mapped
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.tasks import Steps, Task
-from hmmspec.ref.thp import split_folio, split_pmd
+from hmmspec.ref.thp import split_folio
 
 
 def add_to_cache(k: Kernel, head: int, slot: int) -> None:
@@ -103,21 +105,21 @@ def pageout(k: Kernel, t: Task, head: int) -> Steps[bool]:
     """Reclaim one folio: isolate, lock (only tried), swap it out or drop it, free it.  False: it stays.
 
     The caller holds no reference, and need not: a folio that goes away meanwhile is one that stays.  A large folio is
-    split first and its parts are reclaimed one by one.
+    reclaimed by its parts, but dropped whole.
     """
     f = k.frames
     if f.flags[head] & (DEVICE | HUGETLB) or not f.refcount[head]:
         return False
     if not f.flags[head] & LRU:
         drain_cpu(k, t.cpu)
-    if f.pages(head) > 1 and not (yield from _split(k, t, head)):
-        return False
     if not isolate(k, head):
         return False
     yield "reclaim"
     if k.fails("trylock") or not k.folio_locks.trylock(t, head):
         putback(k, t, head)
         return False
+    if f.pages(head) > 1 and f.flags[head] & SWAPBACKED:
+        return (yield from _reclaim_parts(k, t, head))
     freed = yield from _reclaim(k, t, head)
     if freed:
         # Nobody but the isolation refers to it: it is not put back, and its bytes are elsewhere or not wanted.
@@ -126,6 +128,34 @@ def pageout(k: Kernel, t: Task, head: int) -> Steps[bool]:
     else:
         k.folio_locks.unlock(t, head)
         putback(k, t, head)
+    return freed
+
+
+def _reclaim_parts(k: Kernel, t: Task, head: int) -> Steps[bool]:
+    """A locked, isolated folio of 512 that has to go to swap: part it, and reclaim each part.
+
+    Where it is swapped out as a whole, which wants all of it mapped, and room for it, its pages of zeros are written,
+    too; else it is split like any other, which finds them.  Somebody else's reference keeps all of it.
+    """
+    f = k.frames
+    gone = bool((f.v.mapcount[head : head + HUGE] == 0).any()) and not f.entire[head]
+    if f.refcount[head] != f.folio_mapcount(head) + 1:
+        parted = False
+    elif gone or len(k.swap.free) < HUGE:
+        parted = yield from split_mapped(k, t, head, "isolate")
+    else:
+        parted = yield from split_entries(k, t, head, (e.PRES, e.PROTNONE))
+        parted = parted and split_folio(k, t, head, "isolate")
+    k.folio_locks.unlock(t, head)
+    if not parted:
+        putback(k, t, head)
+        return False
+    f.v.flags[head : head + HUGE][f.v.refcount[head : head + HUGE] > 0] |= LRU
+    k.put(head, "isolate")
+    freed = False
+    for pfn in range(head, head + HUGE):
+        if f.refcount[pfn] and f.mapcount[pfn]:
+            freed = (yield from pageout(k, t, pfn)) or freed
     return freed
 
 
@@ -182,28 +212,6 @@ def write_back(k: Kernel, file: File, head: int) -> None:
         if f.data is not None:
             file.disk[f.index[head]] = f.data[head]
         f.flags[head] &= ~DIRTY
-
-
-def _split(k: Kernel, t: Task, head: int) -> Steps[bool]:
-    """Split the PMD entries that map a large folio, and then the folio.  The parts keep the head's place on the LRU."""
-    f = k.frames
-    if not k.try_get(head, "reclaim"):
-        return False
-    good = False
-    if not k.fails("trylock") and k.folio_locks.trylock(t, head):
-        for vma, low, _ in places(k, head):
-            yield from vma.mm.pmd_lock.acquire(t)
-            word = vma.mm.pmd.get(low >> 9, 0)
-            if word >> 16 == head and not split_pmd(k, vma.mm, low >> 9):
-                vma.mm.pmd_lock.release(t)
-                break
-            vma.mm.pmd_lock.release(t)
-        good = split_folio(k, t, head, "reclaim")
-        if good:
-            give_up_zeros(k, head)
-        k.folio_locks.unlock(t, head)
-    k.put(head, "reclaim")
-    return good and bool(f.refcount[head])
 
 
 def swap_in(k: Kernel, t: Task, slot: int) -> Steps[int | None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hmmspec.ref.entries import KIND, NONE, SHIFT, TABLE
+from hmmspec.ref.entries import KIND, MARKER, NONE, SHIFT, TABLE
 from hmmspec.ref.frames import HUGE
 from hmmspec.ref.spaces import Mm
 from hmmspec.ref.tasks import Mutex
@@ -77,4 +77,4 @@ class Tables:
         e = mm.pmd.get(vpn >> 9, NONE)
         if e & KIND == TABLE:
             return self.words[(e >> SHIFT << 9) | (vpn & LOW)]
-        return e + ((vpn & LOW) << SHIFT) if e else NONE
+        return e + ((vpn & LOW) << SHIFT) if e and e & KIND != MARKER else e

@@ -27,7 +27,6 @@ from hmmspec.ref.frames import (
     COHERENT_DEVICE,
     DIRTY,
     HUGE,
-    HUGE_ZERO_PFN,
     PAGE,
     PRIVATE_DEVICE,
     ZERO_PFN,
@@ -375,7 +374,7 @@ def snapshot_bytes(k: Kernel, b: Binding, words: Words) -> Words:
     private = (flags & PRIVATE_DEVICE != 0).astype(np.int64)
     coherent = (flags & COHERENT_DEVICE != 0).astype(np.int64)
     local = (owner == b.device.memory.id).astype(np.int64)
-    zero = ((pfns == ZERO_PFN) | ((pfns >= HUGE_ZERO_PFN) & (pfns < HUGE_ZERO_PFN + HUGE))).astype(np.int64)
+    zero = (pfns == ZERO_PFN).astype(np.int64)  # the huge zero page is one like others here
     return rq.snapshot_byte(words, private, coherent, local, zero)
 
 

@@ -91,26 +91,29 @@ def split_folio(k: Kernel, _t: Task, head: int, holder: str) -> bool:
     return True
 
 
-def part(k: Kernel, head: int, holder: str) -> None:
-    """Make 512 folios of one; references: one per mapping of each part, and the caller's one (of the head)."""
+def part(k: Kernel, head: int, holder: str, whole: bool = False) -> None:
+    """Make 512 folios of one; references: one per mapping of each part, and the caller's one (of the head, or of each
+    part where it is `whole`).
+    """
     f, v = k.frames, k.frames.v
     flags, index, group, mapping = f.flags[head], f.index[head], f.memcg[head], f.mapping[head]
     owner = f.owner[head]
-    whole = slice(head, head + HUGE)
-    own = v.flags[whole] & EXCLUSIVE
+    all_parts = slice(head, head + HUGE)
+    own = v.flags[all_parts] & EXCLUSIVE
     f.part_folio(head)
-    v.flags[whole] = (flags & ~EXCLUSIVE) | own
-    v.mapping[whole], v.memcg[whole], v.owner[whole] = mapping, group, owner
-    v.index[whole] = np.arange(index, index + HUGE)
-    v.age[whole] = f.age[head]
-    v.refcount[whole] = v.mapcount[whole]
-    f.refcount[head] += 1
+    v.flags[all_parts] = (flags & ~EXCLUSIVE) | own
+    v.mapping[all_parts], v.memcg[all_parts], v.owner[all_parts] = mapping, group, owner
+    v.index[all_parts] = np.arange(index, index + HUGE)
+    v.age[all_parts] = f.age[head]
+    v.refcount[all_parts] = v.mapcount[all_parts] + int(whole)
+    f.refcount[head] += not whole
     if k.checks:
         for pfn in range(head, head + HUGE):
             held = k.ledger[pfn] = Counter()
             if f.mapcount[pfn]:
                 held["map"] = f.mapcount[pfn]
-        k.ledger[head][holder] += 1
+            if whole or pfn == head:
+                held[holder] += 1
     if flags & DEVICE:
         pgmap = k.pgmaps[owner]
         for pfn in range(head + 1, head + HUGE):

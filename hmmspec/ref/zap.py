@@ -11,12 +11,14 @@ from __future__ import annotations
 from hmmspec.ref import entries as e
 from hmmspec.ref.counts import account, counted, remove
 from hmmspec.ref.frames import ANON, DIRTY, EXCLUSIVE, HUGE, HUGETLB
+from hmmspec.ref.hugepool import unmapped
 from hmmspec.ref.rmap import MAPS
+from hmmspec.ref.spaces import HUGETLB as HUGETLB_AREA
 from hmmspec.ref.spaces import UFFD_WP, Mm, Vma
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.swapping import free_entry, put_mapping
 from hmmspec.ref.tasks import Steps, Task
-from hmmspec.ref.thp import split_pmd
+from hmmspec.ref.thp import split_told
 from hmmspec.ref.tlb import flush_range
 
 
@@ -37,17 +39,16 @@ def zap_range(k: Kernel, t: Task, vma: Vma, start: int, end: int, keep_marks: bo
             continue
         stop = min(end, (vpn | (HUGE - 1)) + 1)
         word = mm.pmd.get(vpn >> 9, 0)
-        if word and word & e.KIND != e.TABLE:
+        if word and word & e.KIND != e.TABLE and stop - vpn < HUGE:
+            if not (yield from split_told(k, t, mm, vpn >> 9)):
+                return False
+        elif word and word & e.KIND != e.TABLE:
             yield from mm.pmd_lock.acquire(t)
             word = mm.pmd.get(vpn >> 9, 0)
             if word and word & e.KIND != e.TABLE:
-                if stop - vpn == HUGE:
-                    yield from _zap_huge(k, t, mm, vpn)
-                    vpn = stop
-                    continue
-                if not split_pmd(k, mm, vpn >> 9):
-                    mm.pmd_lock.release(t)
-                    return False
+                yield from _zap_huge(k, t, vma, vpn, keep_marks)
+                vpn = stop
+                continue
             mm.pmd_lock.release(t)
         if mm.pmd.get(vpn >> 9, 0) & e.KIND == e.TABLE:
             yield from _zap_table(k, t, mm, vpn, stop, marks)
@@ -104,9 +105,12 @@ def _forget(k: Kernel, mm: Mm, word: int, pages: list[int]) -> None:
         free_entry(k, pfn)
 
 
-def _zap_huge(k: Kernel, t: Task, mm: Mm, vpn: int) -> Steps[None]:
+def _zap_huge(k: Kernel, t: Task, vma: Vma, vpn: int, keep_marks: bool) -> Steps[None]:
     """A whole PMD-size entry; the PMD lock is held, and released."""
+    mm = vma.mm
     word = mm.pmd.pop(vpn >> 9)
+    if keep_marks and word & e.UFFD and vma.flags & HUGETLB_AREA:
+        mm.pmd[vpn >> 9] = e.entry(e.MARKER, e.UFFD_MARK, e.UFFD)
     kind, head, f = word & e.KIND, word >> e.SHIFT, k.frames
     mapped = kind in MAPS and counted(k, head)
     if kind in e.CACHED_KINDS and "zap-no-flush" not in k.defects:
@@ -119,6 +123,8 @@ def _zap_huge(k: Kernel, t: Task, mm: Mm, vpn: int) -> Steps[None]:
         if f.flags[head] & HUGETLB:
             f.flags[head] &= ~EXCLUSIVE
         remove(k, head, huge=True)
+        if f.flags[head] & HUGETLB:
+            unmapped(k.huge_pages, f, vma, vpn, head)
     mm.pmd_lock.release(t)
     yield "pmd written"
     if mapped:

@@ -335,19 +335,27 @@ def blocks(s: Stmt) -> tuple[Block, ...]:
             return ()
 
 
+def statements(block: Block) -> Iterator[Stmt]:
+    """The statements of a block and of the blocks inside them, in the order of the text."""
+    for s in block:
+        yield s
+        for inner in blocks(s):
+            yield from statements(inner)
+
+
 def branches(block: Block) -> bool:
     """Whether the block can have several outcomes."""
-    return any(isinstance(s, (Choose, Either)) or any(branches(b) for b in blocks(s)) for s in block)
+    return any(isinstance(s, (Choose, Either)) for s in statements(block))
 
 
 def assigns(block: Block) -> bool:
     """Whether the block changes the state."""
-    return any(isinstance(s, Assign) or any(assigns(b) for b in blocks(s)) for s in block)
+    return any(isinstance(s, Assign) for s in statements(block))
 
 
 def guards(block: Block) -> bool:
     """Whether the block has a guard anywhere."""
-    return any(isinstance(s, Guard) or any(guards(b) for b in blocks(s)) for s in block)
+    return any(isinstance(s, Guard) for s in statements(block))
 
 
 def nesting(block: Block) -> int:

@@ -20,7 +20,7 @@ from hmmspec.system.compile_rule import RuleCompiler, compile_at, compile_probe
 from hmmspec.system.convert import converter
 from hmmspec.system.expr import Expr, walk
 from hmmspec.system.faults import Fault, SpecFault
-from hmmspec.system.initial import drawn_slots, initial_slots, start_slots
+from hmmspec.system.initial import drawn_slots, has_start_values, initial_slots, start_slots
 from hmmspec.system.slots import Layout, State, show_cell, tidy
 from hmmspec.system.system import LockWait, Rule, System
 from hmmspec.system.types import Array, Set, Type, ordinal, values
@@ -32,6 +32,8 @@ Failure = tuple[int, tuple[object, ...], Fault]
 
 # Deep expressions and long chains of choices recurse, here and in generated code.
 RECURSION = 20_000
+
+BETWEEN_TICKS = 128  # candidates for start states
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,12 @@ class LockAttempt:
     holders: tuple[object, ...]
 
 
+def make_room() -> None:
+    """Let Python recurse as deep as the expressions of a spec may go."""
+    if sys.getrecursionlimit() < RECURSION:
+        sys.setrecursionlimit(RECURSION)
+
+
 class Interpreter:
     """Runs one System.  lazy: rules are compiled when they are first wanted.
 
@@ -61,8 +69,7 @@ class Interpreter:
     """
 
     def __init__(self, system: System, *, lazy: bool = False) -> None:
-        if sys.getrecursionlimit() < RECURSION:
-            sys.setrecursionlimit(RECURSION)
+        make_room()
         self.system = system
         self.layout = Layout(system)
         self._unit = Unit(system, self.layout)
@@ -93,17 +100,46 @@ class Interpreter:
 
     # ------------------------------------------------------------ steps
 
-    def initial(self) -> Iterator[State]:
+    def initial(self, tick: Callable[[], None] | None = None) -> Iterator[State]:
         """Every start state that satisfies the assumes; distinct, in a fixed order, made as they are asked for.
 
+        tick: called every so many candidates, those that an assume excludes among them; it may raise to end this.
         Raises SpecFault where an assume errs in a start state.
         """
         if self._start is None:
             return
-        for slots in initial_slots(self.system, self.layout, self._start):
+        for number, slots in enumerate(initial_slots(self.system, self.layout, self._start)):
+            if tick is not None and number % BETWEEN_TICKS == 0:
+                tick()
             state = self.layout.freeze(slots)
             if self._assumed(state):
                 yield state
+
+    def is_start(self, s: State) -> bool:
+        """Whether a state, with a value of its type in each variable, is one of `initial`, of which none is made.
+
+        Raises SpecFault where an assume errs in it.
+        """
+        return (
+            self._start is not None and has_start_values(self.system, self.layout, self._start, s) and self._assumed(s)
+        )
+
+    def start_of(self, cells: Mapping[str, str]) -> State | None:
+        """The start state that `cells` shows so, if there is one.
+
+        Raises SpecFault where an assume errs in a state that is shown so.
+        """
+        names = [cell.name for cell in self._cells]
+        if self._start is None or set(names) != set(cells):
+            return None
+
+        def fits(at: int, slots: list[object]) -> bool:
+            return all(show_cell(self._cells[at + i], x) == cells[names[at + i]] for i, x in enumerate(slots))
+
+        if not all(first is None or fits(at, [first]) for at, first in enumerate(self._start)):
+            return None
+        shown = map(self.layout.freeze, initial_slots(self.system, self.layout, self._start, fits))
+        return next(filter(self._assumed, shown), None)
 
     def drawn(self, choose: Callable[[int], int]) -> State | None:
         """One state with start values, not necessarily one of `initial`: None where an assume excludes it.
@@ -116,6 +152,7 @@ class Interpreter:
         return state if self._assumed(state) else None
 
     def _assumed(self, s: State) -> bool:
+        """Whether the assumes hold.  Raises SpecFault."""
         return all(a(s) for a in self._assumes)
 
     @cached_property

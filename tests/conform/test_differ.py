@@ -274,10 +274,8 @@ def test_what_never_recurs_is_a_finding_all_the_same() -> None:
 
 
 def test_what_recurs_now_and_then_is_made_small_with_repeats() -> None:
-    """Every second snapshot is wrong: in a program with one of them, every second run."""
-    wrong = Sometimes(
-        lambda x: isinstance(x, c.Snapshot), Result(cpages=1, snapshot=(9,)), lambda n: n % 2 == 0 and n > 10
-    )
+    """Every second unmapping goes wrong: in a program with one of them, every second run."""
+    wrong = Sometimes(lambda x: isinstance(x, c.Munmap), Result("EIO"), lambda n: n % 2 == 0 and n > 10)
     both = pair(Flaky(wrong))
     plan = Plan(1500, 1, (shape_for(both.targets[0], steps=12),), shrinking=1000, deterministic=False, repeats=4)
     s = Explorer(both.targets[0], both.judges, plan, None, both.run).explore()

@@ -140,6 +140,29 @@ def test_what_is_left_of_two_writes_is_one_of_them() -> None:
     assert "must hold 20 or 30" in raced(MAPPED, [*race, (2, LOAD), (2, one(10))])[0]
 
 
+def test_a_file_that_grows_meanwhile() -> None:
+    """Who comes after the file was made longer writes to its new page; who comes before gets a signal."""
+    longer, at_once = c.FileWrite("f0", 0, 2, 40), c.DevWrite("p0", "dev0", 1, 1, 7)
+    for kind, left in (("file", (7, 41)), ("file_private", (7,))):
+        mapped = [
+            (c.Open("p0", "dev0"), OK),
+            (c.FileWrite("f0", 0, 1, 5), DONE),
+            (c.Mmap("p0", 0, 2, "rw", kind, "f0"), OK),
+        ]
+        race: list[tuple[int, Command | Result]] = [(0, at_once), (1, longer), (1, OK), (0, DONE)]
+        for seen in left:
+            assert raced(mapped, [*race, (2, c.Load("p0", 1)), (2, one(seen))]) == []
+        assert "must hold" in raced(mapped, [*race, (2, c.Load("p0", 1)), (2, one(0))])[0]
+        assert raced(mapped, [*race, (2, c.FileRead("f0", 1)), (2, one(41))]) == []
+        early: list[tuple[int, Command | Result]] = [
+            (1, longer),
+            (0, c.Store("p0", 1, 1, 7)),
+            (0, Result("SIGBUS", cpages=0)),
+            (1, OK),
+        ]
+        assert raced(mapped, early) == []
+
+
 def test_a_page_that_is_unmapped_meanwhile_may_be_read_or_not() -> None:
     for result in (one(10), Result("SIGSEGV", cpages=0)):
         assert raced(MAPPED, [(0, c.Munmap("p0", 0)), (1, LOAD), (0, OK), (1, result)]) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import struct
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,6 +104,17 @@ def test_a_file_that_is_too_short_gives_sigbus(target: LinuxTarget) -> None:
     assert got[6] == Result("EINVAL")
     assert got[9] == Result(cpages=1, stamps=(5,))
     assert got[10] == Result("ENOENT")
+
+
+def test_files_are_in_their_folder_however_long_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / ("x" * 200)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with hosted_target() as target:
+        target.reset()
+        assert target.run(c.FileWrite("f0", 0, 1, 7)) == Result(cpages=1)
+        assert target.run(c.FileRead("f0", 0, 1)) == Result(cpages=1, stamps=(7,))
+    assert list(folder.iterdir()) == []
 
 
 def test_forks_have_their_own_pages_and_ends_are_ends(target: LinuxTarget) -> None:

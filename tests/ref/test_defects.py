@@ -52,7 +52,7 @@ def test_there_are_enough_and_each_says_what_it_is() -> None:
 
 
 def test_a_name_that_is_not_on_the_list() -> None:
-    with pytest.raises(ValueError, match="no defect nonsense"):
+    with pytest.raises(ValueError, match="no defect 'nonsense'"):
         Kernel(defects=["nonsense"])
 
 

@@ -45,7 +45,7 @@ def test_empty(private: bool) -> None:
 def test_huge_zero_page(private: bool) -> None:
     m = huge(private, prot=READ, fill=False)
     assert m.get(1) == [0]
-    assert m.bytes_of(1) == [0x15]
+    assert m.bytes_of(1) == [0x05]
     assert m.to_device(N) == [0] * N
     assert kind_of(m) != TABLE
     assert m.get(N) == [0] * N

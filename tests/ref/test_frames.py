@@ -160,5 +160,5 @@ def test_profiles() -> None:
 
 
 def test_unknown_defects_are_told() -> None:
-    with pytest.raises(ValueError, match="no defect lost-dirt; there are: "):
+    with pytest.raises(ValueError, match="no defect 'lost-dirt'"):
         Kernel(Config(system_pages=2048, device_pages=0), defects=["lost-dirt"])

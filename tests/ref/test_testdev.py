@@ -83,7 +83,6 @@ def test_write_by_a_child_is_seen_only_where_memory_is_shared(private: bool) -> 
 
 def test_write_to_hugetlb() -> None:
     m = Devices()
-    m.k.hugetlb_free = 2
     m.map(512, flags=HUGETLB)
     found = m.write(list(range(1, 513)))
     assert (found.cpages, found.faults) == (512, 1)

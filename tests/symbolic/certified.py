@@ -17,30 +17,38 @@ from hmmspec.system.system import StepProperty, System
 
 HAVE_CVC5 = "cvc5" in solvers.installed()
 
-PAGES = """\
+TYPES = """\
 spec pages
 param PAGES = 2;
 param CPUS = 2;
-param DEPTH = 3;
 type Page = symmetric[PAGES];
 type Cpu = symmetric[CPUS];
 type Place = enum { system, device };
 var place[Page]: Place = system;
 var pinned[Page]: bool = false;
 var owner[Page]: Cpu? = null;
-var depth: 0..DEPTH = 0;
+"""
+PINS = """\
 lock lru;
 transition pin(p: Page) when place[p] == system && owner[p] == null { pinned[p] := true; }  // not while it moves
 transition unpin(p: Page) when pinned[p] { pinned[p] := false; }
-transition take(c: Cpu, p: Page) when owner[p] == null && !pinned[p] { owner[p] := c; }
+"""
+MOVE = """\
 transition move(c: Cpu, p: Page) when owner[p] == c { place[p] := device; }
-transition back(p: Page) when owner[p] != null { owner[p] := null; place[p] := system; }
-transition odd(p: Page) when pinned[p] && place[p] == device { place[p] := system; }
+"""
+WORKER = """\
 thread worker[Cpu] { get: acquire lru; put: release lru; restart; }
-invariant stays "pinned pages stay": forall p: Page | pinned[p] { place[p] == system };
-step no_move: forall p: Page | pinned[p] && pinned'[p] { place'[p] == place[p] };
-invariant false_one: forall p: Page { owner[p] == null };
-reachable away: exists p: Page { place[p] == device };
+"""
+PAGES = f"""\
+{TYPES}param DEPTH = 3;
+var depth: 0..DEPTH = 0;
+{PINS}transition take(c: Cpu, p: Page) when owner[p] == null && !pinned[p] {{ owner[p] := c; }}
+{MOVE}transition back(p: Page) when owner[p] != null {{ owner[p] := null; place[p] := system; }}
+transition odd(p: Page) when pinned[p] && place[p] == device {{ place[p] := system; }}
+{WORKER}invariant stays "pinned pages stay": forall p: Page | pinned[p] {{ place[p] == system }};
+step no_move: forall p: Page | pinned[p] && pinned'[p] {{ place'[p] == place[p] }};
+invariant false_one: forall p: Page {{ owner[p] == null }};
+reachable away: exists p: Page {{ place[p] == device }};
 """
 LEMMAS = {
     "alone": "forall p: Page | pinned[p] { owner[p] == null }",

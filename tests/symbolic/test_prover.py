@@ -29,39 +29,27 @@ from hmmspec.lang.load import load, load_source
 from hmmspec.system.build import build_all
 from hmmspec.system.run import Interpreter
 from hmmspec.system.system import System
+from tests.symbolic.certified import MOVE, PINS, TYPES, WORKER
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PAGES = """spec pages
-param PAGES = 2;
-param CPUS = 2;
-type Page = symmetric[PAGES];
-type Cpu = symmetric[CPUS];
-type Place = enum { system, device };
-var place[Page]: Place = system;
-var pinned[Page]: bool = false;
-var owner[Page]: Cpu? = null;
-var seen: set of Page = {};
+PAGES = f"""\
+{TYPES}var seen: set of Page = {{}};
 var tries: 0..3 = 0;
-lock lru;
-transition pin(p: Page) when place[p] == system && owner[p] == null { pinned[p] := true; }
-transition unpin(p: Page) when pinned[p] { pinned[p] := false; }
-transition take(c: Cpu, p: Page) when owner[p] == null && !pinned[p] { owner[p] := c; seen += {p}; }
-transition move(c: Cpu, p: Page) when owner[p] == c { place[p] := device; }
-transition drop(p: Page) when owner[p] != null { owner[p] := null; }
-transition back { for p: Page | place[p] == device && owner[p] == null { place[p] := system; } }
-transition some { choose p: Page | pinned[p]; pinned[p] := false; }
-transition again when exists p: Page { pinned[p] } { tries += 1; }
-thread worker[Cpu] { get: acquire lru; put: release lru; restart; }
-invariant stays: forall p: Page | pinned[p] { place[p] == system };
-invariant alone: forall p: Page | pinned[p] { owner[p] == null };
-invariant seen_first: forall p: Page | owner[p] != null { p in seen };
+{PINS}transition take(c: Cpu, p: Page) when owner[p] == null && !pinned[p] {{ owner[p] := c; seen += {{p}}; }}
+{MOVE}transition drop(p: Page) when owner[p] != null {{ owner[p] := null; }}
+transition back {{ for p: Page | place[p] == device && owner[p] == null {{ place[p] := system; }} }}
+transition some {{ choose p: Page | pinned[p]; pinned[p] := false; }}
+transition again when exists p: Page {{ pinned[p] }} {{ tries += 1; }}
+{WORKER}invariant stays: forall p: Page | pinned[p] {{ place[p] == system }};
+invariant alone: forall p: Page | pinned[p] {{ owner[p] == null }};
+invariant seen_first: forall p: Page | owner[p] != null {{ p in seen }};
 invariant few: count(p: Page | pinned[p]) <= 2;
-invariant nobody: forall p: Page { owner[p] == null };
-invariant locked: forall c: Cpu | worker[c] == put { held(lru) };
-invariant one_puts: forall c, d: Cpu | c != d { !(worker[c] == put && worker[d] == put) };
+invariant nobody: forall p: Page {{ owner[p] == null }};
+invariant locked: forall c: Cpu | worker[c] == put {{ held(lru) }};
+invariant one_puts: forall c, d: Cpu | c != d {{ !(worker[c] == put && worker[d] == put) }};
 invariant counted: count(p: Page | pinned[p]) <= 7;
-step no_move: forall p: Page | pinned[p] { place'[p] == place[p] };
+step no_move: forall p: Page | pinned[p] {{ place'[p] == place[p] }};
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from hmmspec.checker.explicit.chance import Starts
 from hmmspec.checker.explicit.edges import Units
 from hmmspec.checker.explicit.findings import Finding, Findings
 from hmmspec.checker.explicit.limits import LimitReached, Limits, Meter
@@ -73,10 +74,12 @@ def explore(
     interp: Interpreter | None = None,
     *,
     whole_runs: bool = True,
+    starts: Starts | None = None,
 ) -> Explored:
     """Search all reachable states and judge every property on them.
 
-    interp: of the system, if there is one already; whole_runs: whether properties of whole runs are judged, too.
+    interp: of the system, if there is one already; whole_runs: whether properties of whole runs are judged, too;
+    starts: where the search begins, None for all start states.
     """
     limits = Limits(options.states, options.seconds, options.memory)
     meter = Meter(system.name, system.instance, limits, progress)
@@ -105,7 +108,7 @@ def explore(
     units = Units(system) if whole_runs and (leads or recoverables) else None
     at_start = refinement.begin if refinement is not None else None
     graph_kept = units is not None
-    search = Search(interp, meter, findings, questions, monitors, symmetry, units, graph_kept, at_start)
+    search = Search(interp, meter, findings, questions, monitors, symmetry, units, graph_kept, at_start, starts)
     before = meter.seconds
     graph = search.run()
     explored = Explored(

@@ -55,6 +55,12 @@ class Findings:
             known.append(finding)
         return len(known) < self.keep
 
+    def clear(self) -> None:
+        """Nothing was found."""
+        self.by_name.clear()
+        self.unjudged.clear()
+        self._older.clear()
+
     def full(self, name: str) -> bool:
         return len(self.by_name.get(name, ())) >= self.keep
 

@@ -8,8 +8,9 @@ from operator import itemgetter
 
 from hmmspec.checker.explicit.findings import Args
 from hmmspec.checker.explicit.slots import slots
+from hmmspec.system.analyse import statements
 from hmmspec.system.run import State
-from hmmspec.system.system import Block, Either, For, Guard, IfElse, LockInfo, Rule, System
+from hmmspec.system.system import Block, Guard, LockInfo, Rule, System
 from hmmspec.system.types import Set, ThreadId, Type, Union, cardinality, from_ordinal, ordinal, project, show_value
 
 # A thread instance as (thread, ordinal of its index), a lock element as (lock, index values).
@@ -23,20 +24,7 @@ def show_element(lock: LockInfo, index: tuple[object, ...]) -> str:
 
 def waits(block: Block) -> Iterator[Guard]:
     """The guards in a block that wait for a lock."""
-    for s in block:
-        match s:
-            case Guard() if s.waits is not None:
-                yield s
-            case IfElse(_, then, otherwise):
-                yield from waits(then)
-                yield from waits(otherwise)
-            case For(_, _, body):
-                yield from waits(body)
-            case Either(branches):
-                for b in branches:
-                    yield from waits(b)
-            case _:
-                pass
+    return (s for s in statements(block) if isinstance(s, Guard) and s.waits is not None)
 
 
 @dataclass(frozen=True)

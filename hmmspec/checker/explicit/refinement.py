@@ -19,7 +19,6 @@ class Refinement:
     def __init__(self, interp: Interpreter, plan: RefinementMap, findings: Findings) -> None:
         self.interp, self.plan, self.findings = interp, plan, findings
         self.abstract = Interpreter(plan.abstract)
-        self.starts: set[State] | None = None
         self._images: dict[State, State] = {}
         self._next: dict[State, frozenset[State]] = {}
 
@@ -55,14 +54,13 @@ class Refinement:
         """A start of the concrete system."""
         if self.findings.full("refines"):
             return
-        if self.starts is None:
-            self.starts = set(self.abstract.initial())
         try:
             a = self.image(s)
+            is_start = self.abstract.is_start(a)
         except SpecFault as e:
             self._erred(number, e, None)
             return
-        if a not in self.starts:
+        if not is_start:
             shown = ", ".join(f"{cell} = {value}" for cell, value in self.abstract.cells(a).items())
             self.findings.add("refines", Finding(number, message=f"no start of {self.plan.abstract.name} has {shown}"))
 

@@ -7,18 +7,20 @@ step led from a parent to a state is found again by running the parent once more
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from hmmspec.checker.explicit.chance import Starts
 from hmmspec.checker.explicit.edges import Edges, Units
 from hmmspec.checker.explicit.findings import Finding, Findings
 from hmmspec.checker.explicit.limits import LimitReached, Meter
 from hmmspec.checker.explicit.monitors import Faults, Monitor, StateQuestions
 from hmmspec.checker.explicit.symmetry import Symmetry
-from hmmspec.system.faults import SpecFault
+from hmmspec.system.faults import Fault, SpecFault
 from hmmspec.system.run import Interpreter, State
 
 _BETWEEN_TICKS = 128  # states
+STARTS_LOOKED_AT = 16  # for each state that may be stored: of many start states one may be kept, by symmetry
 
 
 @dataclass
@@ -28,8 +30,8 @@ class Graph:
     number: stored state -> its number, in order; parents: number -> number of the state it was reached from, -1 for a
     start; expanded: states 0..expanded-1 have had all their steps looked at; full: how many states the stored ones
     stand for; fired: transitions per rule; erred: steps per rule that ended in an error; start_erred: the start itself
-    is an error, and there is nothing to search; complete: nothing is left (limit and interrupted may still tell of what
-    came after the search).
+    is an error, and there is nothing to search; some_starts: it did not begin in all start states; complete: nothing is
+    left (limit and interrupted may still tell of what came after the search).
     """
 
     number: dict[State, int] = field(default_factory=dict)
@@ -44,6 +46,7 @@ class Graph:
     limit: str = ""
     interrupted: bool = False
     start_erred: bool = False
+    some_starts: bool = False
     complete: bool = False
 
     @property
@@ -64,18 +67,16 @@ class Graph:
         return out
 
 
-def start_error(interp: Interpreter, meter: Meter) -> Finding | None:
-    """Why there is nothing to search: a first value errs, or an assume does in some start state."""
-    if interp.initial_fault is not None:
-        return Finding(-1, error=interp.initial_fault, message="in the start")
-    if interp.system.assumes:
-        try:
-            for count, _ in enumerate(interp.initial()):
-                if count % _BETWEEN_TICKS == 0:
-                    meter.tick("start", count)
-        except SpecFault as e:
-            return Finding(-1, error=e.fault, message="in an assume, at the start")
-    return None
+def first_value_error(interp: Interpreter) -> Finding | None:
+    """Why there is nothing to search: a first value errs."""
+    if interp.initial_fault is None:
+        return None
+    return Finding(-1, error=interp.initial_fault, message="in the start")
+
+
+def assume_error(fault: Fault) -> Finding:
+    """Why there is nothing to search: an assume errs in some start state."""
+    return Finding(-1, error=fault, message="in an assume, at the start")
 
 
 class _Full(Exception):
@@ -83,7 +84,7 @@ class _Full(Exception):
 
 
 class Search:
-    """One search; `run` may be called once."""
+    """One search; `run` may be called once.  starts: where it begins, None for all start states."""
 
     def __init__(
         self,
@@ -96,10 +97,11 @@ class Search:
         units: Units | None = None,
         keep_edges: bool = False,
         at_start: Callable[[int, State], None] | None = None,
+        starts: Starts | None = None,
     ) -> None:
         self.interp, self.meter, self.findings, self.questions = interp, meter, findings, questions
         self.monitors, self.symmetry, self.units = tuple(monitors), symmetry, units
-        self.at_start = at_start
+        self.at_start, self.starts = at_start, starts
         rules = len(interp.system.rules)
         self.graph = Graph(fired=[0] * rules, erred=[0] * rules, edges=Edges() if keep_edges else None)
         self.cap = meter.limits.states
@@ -120,7 +122,7 @@ class Search:
                     self._level_with_edges(frontier)
                 if len(g.parents) > low:
                     g.depth += 1
-            g.complete = True
+            g.complete = g.start_erred or not g.some_starts
         except LimitReached as e:
             g.limit = str(e)
         except _Full:
@@ -153,21 +155,40 @@ class Search:
             g.full = len(g.number)
 
     def _start(self) -> None:
-        g, symmetry = self.graph, self.symmetry
-        error = start_error(self.interp, self.meter)
+        error = first_value_error(self.interp)
+        if self.starts is not None and self.starts.fault is not None:
+            error = assume_error(self.starts.fault)
         if error is not None:
-            self.findings.add("spec_error", error)
-            g.start_erred = True
+            self._nothing_to_search(error)
             return
-        for count, s in enumerate(self.interp.initial()):
-            if count % _BETWEEN_TICKS == 0:
-                self.meter.tick("start", len(g.number))
-            if symmetry is not None:
-                s = symmetry.canonical(s)
-            if s not in g.number:
-                number = self._new(s, -1)
-                if self.at_start is not None:
-                    self.at_start(number, s)
+        g, symmetry = self.graph, self.symmetry
+        if self.starts is not None:
+            states: Iterable[State] = self.starts.states
+            g.some_starts = not self.starts.whole
+        else:
+            states = self.interp.initial(lambda: self.meter.tick("start", len(g.number)))
+        try:
+            for looked, s in enumerate(states):
+                if symmetry is not None:
+                    if self.cap is not None and looked > STARTS_LOOKED_AT * self.cap:
+                        raise _Full
+                    s = symmetry.canonical(s)
+                if s not in g.number:
+                    number = self._new(s, -1)
+                    if self.at_start is not None:
+                        self.at_start(number, s)
+        except SpecFault as e:  # start states are made one by one, as they are asked for
+            self._nothing_to_search(assume_error(e.fault))
+
+    def _nothing_to_search(self, error: Finding) -> None:
+        """The start is an error: what its other states showed does not count."""
+        g = self.graph
+        g.number.clear()
+        del g.parents[:]
+        g.full, g.start_erred = 0, True
+        self.findings.clear()
+        self.questions.answered.clear()
+        self.findings.add("spec_error", error)
 
     def _new(self, s: State, parent: int) -> int:
         g = self.graph

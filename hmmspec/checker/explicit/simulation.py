@@ -84,7 +84,7 @@ class Beginning:
         try:
             meter.tick("start", 0)
             if interp.initial_fault is None:
-                self.pool = start_pool(interp, chance)
+                self.pool = start_pool(interp, chance, lambda: meter.tick("start", 0))
             else:
                 self.found.add("spec_error", Finding(-1, error=interp.initial_fault, message="in the start"))
             self._refines(interp, meter)

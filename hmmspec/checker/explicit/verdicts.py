@@ -55,8 +55,9 @@ class Judge:
         self.max_traces, self.witness = max(1, max_traces), witness
         # Without any start state nothing was shown; where the start itself is an error that is the finding.
         self.complete = explored.graph.complete and bool(explored.graph.stored or explored.graph.start_erred)
-        # Where a state may have been missed there may be a shorter way.
-        self.shortest = Level.VIOLATED_SHORTEST if explored.hashed is None else Level.VIOLATED
+        # Where a state or a start may have been missed there may be a shorter way.
+        missed = explored.hashed is not None or explored.graph.some_starts
+        self.shortest = Level.VIOLATED if missed else Level.VIOLATED_SHORTEST
 
     def verdicts(self) -> Iterator[Verdict]:
         for p in self.system.properties:

@@ -12,7 +12,7 @@ from itertools import islice
 from hmmspec.checker.explicit.engine import COLLECTED_PER_TRACE, Explored, told_apart
 from hmmspec.checker.explicit.findings import Finding, Findings
 from hmmspec.checker.explicit.limits import LimitReached, Limits, Meter, resident_bytes, show_bytes
-from hmmspec.checker.explicit.search import Graph, start_error
+from hmmspec.checker.explicit.search import STARTS_LOOKED_AT, Graph, assume_error, first_value_error
 from hmmspec.checker.explicit.vacuity import antecedents
 from hmmspec.checker.native.bindings import NONE, Counted, Ended, Engine, Library
 from hmmspec.checker.native.checkpoint import Saved
@@ -26,6 +26,7 @@ from hmmspec.checker.options import CheckOptions
 from hmmspec.checker.verdict import Hashed, Progress
 from hmmspec.diagnostics import InternalError, Limit
 from hmmspec.system import expr as E
+from hmmspec.system.faults import SpecFault
 from hmmspec.system.run import Interpreter
 from hmmspec.system.system import LeadsTo, Reachable, Recoverable, System
 from hmmspec.system.types import Array
@@ -118,9 +119,8 @@ class Search:
         self._begun = False  # whether all start states, or all states of a checkpoint, are entered
         self.memory = _memory(options)
         self.folder = spill_folder(options, compiled)
-        threads = options.threads or cores()
-        with spill_file(self.folder) as file:
-            self.engine = Engine(library, self.memory, options.states, threads, self.keep, options.seed, file)
+        self.library = library
+        self.engine = self._made()
 
     def __enter__(self) -> Search:
         return self
@@ -162,18 +162,29 @@ class Search:
     # ------------------------------------------------------------ the search
 
     def _start(self) -> None:
-        error = start_error(self.interp, self.meter)
+        error, count, looked, most = first_value_error(self.interp), 0, 0, self.options.states
+        pack, starts = self.packing.pack, self.interp.initial(lambda: self.meter.tick("start", count))
+        try:
+            while error is None and (chunk := list(islice(starts, _AT_ONCE))):
+                count = self.engine.start(b"".join(map(pack, chunk)), len(chunk))
+                looked += len(chunk)
+                if self.engine.counted().stopped:
+                    return
+                if most is not None and looked > STARTS_LOOKED_AT * most:
+                    raise LimitReached(f"limit of {most} states")
+        except SpecFault as e:  # start states are made one by one, as they are asked for
+            error = assume_error(e.fault)
+            self.engine.close()
+            self.engine = self._made()  # what the other start states showed does not count
         if error is not None:
             self.findings.add("spec_error", error)
             self.graph.start_erred = True
-            return
-        pack, starts = self.packing.pack, self.interp.initial()
-        count = 0
-        while chunk := list(islice(starts, _AT_ONCE)):
-            count = self.engine.start(b"".join(map(pack, chunk)), len(chunk))
-            if self.engine.counted().stopped:
-                return
-            self.meter.tick("start", count)
+
+    def _made(self) -> Engine:
+        """An engine without states."""
+        threads = self.options.threads or cores()
+        with spill_file(self.folder) as file:
+            return Engine(self.library, self.memory, self.options.states, threads, self.keep, self.options.seed, file)
 
     def _restore(self, saved: Saved) -> None:
         most, there = self.options.states, saved.header.states

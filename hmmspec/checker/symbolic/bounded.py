@@ -7,22 +7,23 @@ A. Biere et al., "Symbolic model checking without BDDs", 1999.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from hmmspec.checker.check import judge_expectations, report_on
 from hmmspec.checker.explicit.engine import Explored, told_apart
-from hmmspec.checker.explicit.findings import Findings
+from hmmspec.checker.explicit.findings import Finding, Findings
 from hmmspec.checker.explicit.limits import LimitReached, Limits, Meter
 from hmmspec.checker.explicit.looker import Looker, length
-from hmmspec.checker.explicit.search import Graph, start_error
+from hmmspec.checker.explicit.search import Graph, assume_error, first_value_error
 from hmmspec.checker.options import CheckOptions
 from hmmspec.checker.symbolic.encoding import Encoding, Shown
 from hmmspec.checker.symbolic.formulas import FALSE
 from hmmspec.checker.symbolic.unrolling import Unrolling
 from hmmspec.checker.verdict import InstanceReport, Level, Progress, Status, Verdict
 from hmmspec.diagnostics import InternalError
+from hmmspec.system.faults import SpecFault
 from hmmspec.system.run import Interpreter, State
 from hmmspec.system.system import LeadsTo, Recoverable, System
 
@@ -72,12 +73,20 @@ class Runs(Graph):
 
 
 class Bounded:
-    """One bounded search; `run` once.  Raises Limit for a System that is too large to encode."""
+    """One bounded search; `run` once.  names: look for these alone, None for everything.
+
+    Raises Limit for a System that is too large to encode.
+    """
 
     def __init__(
-        self, system: System, depth: int, options: CheckOptions, progress: Callable[[Progress], None] | None = None
+        self,
+        system: System,
+        depth: int,
+        options: CheckOptions,
+        progress: Callable[[Progress], None] | None = None,
+        names: Collection[str] | None = None,
     ) -> None:
-        self.system, self.depth, self.options = system, depth, options
+        self.system, self.depth, self.options, self.names = system, depth, options, names
         self.interp = Interpreter(system)
         self.meter = Meter(system.name, system.instance, Limits(None, options.seconds, options.memory), progress)
         self.findings = Findings(1)
@@ -89,12 +98,11 @@ class Bounded:
         """Search; limits and interrupts are told in the result."""
         runs, begin = self.runs, self.meter.seconds
         try:
-            error = start_error(self.interp, self.meter)
-            if error is not None:
-                self.findings.add("spec_error", error)
-                runs.start_erred = True
-            else:
+            error = first_value_error(self.interp)
+            if error is None:
                 self._search()
+            else:
+                self._nothing_to_search(error)
         except LimitReached as e:
             runs.limit = str(e)
         except KeyboardInterrupt:
@@ -138,10 +146,11 @@ class Bounded:
 
     def _search(self) -> None:
         encoding = Encoding(self.interp)
-        still = {s.name: s for s in encoding.shown()}
+        still = self._asked_for(encoding)
         self.unjudged = encoding.unjudged
         unrolling = Unrolling(encoding)
-        unrolling.start()
+        if not self._started(unrolling):
+            return
         for steps in range(self.depth + 1):
             unrolling.states(steps + 1)
             for name, shown in list(still.items()):
@@ -150,6 +159,29 @@ class Bounded:
             self.done = steps
             if not still:
                 break
+
+    def _nothing_to_search(self, error: Finding) -> None:
+        self.findings.add("spec_error", error)
+        self.runs.start_erred = True
+
+    def _started(self, unrolling: Unrolling) -> bool:
+        """State 0 is a start state.  False: in some of them an assume errs, and there is nothing to search."""
+        wrong = unrolling.encoding.start_error()
+        if wrong != FALSE and self._ask(unrolling, wrong, 0, "the start"):
+            (state,) = (self.interp.build(values) for values in unrolling.run(0))
+            try:
+                self.interp.is_start(state)
+            except SpecFault as e:
+                self._nothing_to_search(assume_error(e.fault))
+                return False
+            raise InternalError(
+                "the symbolic engine reports an error at the start, and the interpreter does not see it"
+            )
+        unrolling.start()
+        return True
+
+    def _asked_for(self, encoding: Encoding) -> dict[str, Shown]:
+        return {s.name: s for s in encoding.shown() if self.names is None or s.name in self.names}
 
     def _found(self, unrolling: Unrolling, shown: Shown, steps: int) -> bool:
         """Whether a run of so many steps shows it in its last state, or with one step more."""

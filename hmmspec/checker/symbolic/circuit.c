@@ -55,6 +55,7 @@ typedef struct {
     uint32_t question;
     double step;
     float clause_step;
+    int64_t forgotten; /* clauses, of those that were learned */
     int contradiction, evaluated;
     jmp_buf out; /* where to go when there is no memory */
 } circuit;
@@ -402,6 +403,7 @@ static void forget(circuit *s)
             free(s->learned[i]);
         else
             s->learned[kept++] = s->learned[i];
+    s->forgotten += s->learned_count - kept;
     s->learned_count = kept;
     s->learned_most += s->learned_most / 10;
 }
@@ -544,13 +546,14 @@ void circuit_free(circuit *s)
     free(s);
 }
 
-circuit *circuit_new(void)
+/* most: learned clauses that are kept, at first. */
+circuit *circuit_new(int most)
 {
     circuit *s = calloc(1, sizeof *s);
     if (s) {
         s->step = 1;
         s->clause_step = 1;
-        s->learned_most = 4000;
+        s->learned_most = most;
     }
     return s;
 }
@@ -643,6 +646,12 @@ int circuit_solve(circuit *s, int count, const int32_t *assumed, int64_t conflic
     int answer = search(s, count, assumed, conflicts);
     back_to(s, 0);
     return answer;
+}
+
+/* How many learned clauses were given up. */
+int64_t circuit_forgotten(circuit *s)
+{
+    return s->forgotten;
 }
 
 /* After a no: assumptions that suffice for it. */

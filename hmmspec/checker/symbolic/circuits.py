@@ -21,6 +21,7 @@ from hmmspec.checker.symbolic.sat import Circuit, Lit, Sat, Undecided
 from hmmspec.clib.compile import CannotCompile, TooSlow, build
 
 CONFLICTS = 200_000  # for one question in C
+KEPT = 4000  # learned clauses
 LONGEST = 20.0  # seconds, for one question to Z3
 _COMPILING = 60.0  # seconds
 _LEAF = (-1, -1)
@@ -58,9 +59,11 @@ def library() -> Any:
         return None
     with suppress(OSError):
         built.loaded()
-    found.circuit_new.restype = ctypes.c_void_p
+    found.circuit_new.restype, found.circuit_forgotten.restype = ctypes.c_void_p, ctypes.c_int64
     for name, arguments in (
+        ("new", (ctypes.c_int,)),
         ("free", (ctypes.c_void_p,)),
+        ("forgotten", (ctypes.c_void_p,)),
         ("extend", (ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)),
         ("require", (ctypes.c_void_p, ctypes.c_int32)),
         ("solve", (ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_int64)),
@@ -72,11 +75,11 @@ def library() -> Any:
 
 
 class Compiled:
-    """By the solver in C.  Its literals are the formulas themselves."""
+    """By the solver in C.  Its literals are the formulas themselves.  kept: clauses that it learned, at first."""
 
-    def __init__(self, formulas: Formulas, found: Any) -> None:
+    def __init__(self, formulas: Formulas, found: Any, kept: int = KEPT) -> None:
         self._formulas, self._c = formulas, found
-        self._circuit: int | None = found.circuit_new()
+        self._circuit: int | None = found.circuit_new(kept)
         if not self._circuit:
             raise MemoryError
         finalize(self, found.circuit_free, self._circuit)
@@ -107,6 +110,10 @@ class Compiled:
         into = (ctypes.c_char * count).from_buffer(out) if count else None
         self._c.circuit_values(self._circuit, count, at, into)
         return list(map(bool, out))
+
+    def forgotten(self) -> int:
+        """How many of the clauses that it learned it does not have any more."""
+        return int(self._c.circuit_forgotten(self._circuit))
 
     def _extend(self) -> None:
         """It gets to know the nodes that were made since."""

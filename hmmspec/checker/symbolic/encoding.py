@@ -91,6 +91,23 @@ class Encoding:
 
     def start(self) -> Formula:
         """The start states: first values, and the assumes."""
+        out = [self._first_values]
+        for a in self.system.assumes:
+            fine, wrong = self.e.evaluate(a.body, Scope(self.state))
+            out += [fine, wrong ^ 1]
+        return self.f.all(out)
+
+    def start_error(self) -> Formula:
+        """The first values, and an assume that errs there, after others that hold."""
+        before, found = [self._first_values], []
+        for a in self.system.assumes:
+            fine, wrong = self.e.evaluate(a.body, Scope(self.state))
+            found.append(self.f.all([*before, wrong]))
+            before += [fine, wrong ^ 1]
+        return self.f.any(found)
+
+    @cached_property
+    def _first_values(self) -> Formula:
         out = [self.valid]
         for v in self.system.variables:
             for index, t in elements(v):
@@ -105,9 +122,6 @@ class Encoding:
                 }
                 value, _ = self.e.evaluate(v.init.value, Scope({}, None, bound))
                 out.append(self.v.equal(t, here, value))
-        for a in self.system.assumes:
-            fine, wrong = self.e.evaluate(a.body, Scope(self.state))
-            out += [fine, wrong ^ 1]
         return self.f.all(out)
 
     def _element(self, v: Variable, index: tuple[int, ...]) -> SymValue:

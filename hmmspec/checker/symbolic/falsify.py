@@ -8,7 +8,7 @@ invariants are made from.  What was not proved then is looked for in all instanc
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from math import factorial, prod
 
@@ -16,12 +16,16 @@ from hmmspec.checker.explicit.engine import explore
 from hmmspec.checker.explicit.verdicts import Judge
 from hmmspec.checker.native.engine import check_auto
 from hmmspec.checker.options import CheckOptions
+from hmmspec.checker.symbolic.begin import THIN, thinned
+from hmmspec.checker.symbolic.bounded import Bounded
 from hmmspec.checker.symbolic.samples import Instances, Reached, Sizes
-from hmmspec.checker.verdict import Level, Status, Trace
+from hmmspec.checker.verdict import Level, Status, Trace, Verdict
 from hmmspec.diagnostics import Limit
+from hmmspec.system.system import System
 
 FIRST = 2_000  # states of an instance, of all that differ only by a renaming one ..
 MOST_RENAMINGS = 40  # .. where there are not more renamings than this, which would take longer than they save
+STEPS = (8, 40)  # of the runs that Z3 looks for where there are too many start states: at first, and when more is tried
 STATES = 3_000_000
 PATIENCE = 20.0  # seconds for an instance in which there must be a run
 
@@ -40,19 +44,45 @@ class Looked:
 
 
 def look(instances: Instances, sizes: Sizes, names: Collection[str], states: int = FIRST) -> Looked:
-    """Search an instance, up to so many states.  Raises Limit where there is none of that size."""
+    """Search an instance, up to so many states; where it has too many start states, from some of them, and then with
+    Z3, for which they are not many, a few steps from all of them.  Raises Limit where there is none of that size."""
     interp = instances.interpreter(sizes)
     few = prod(factorial(t.size) for t in interp.system.symmetric) <= MOST_RENAMINGS
     options = CheckOptions(states=states, expectations=False, witness=False, symmetry=few)
-    x = explore(interp.system, options, interp=interp, whole_runs=False)
+    starts = instances.starts(sizes)
+    if not starts.whole:
+        starts = thinned(starts, states // THIN)
+    x = explore(interp.system, options, interp=interp, whole_runs=False, starts=starts)
+    if x.graph.limit and not x.graph.expanded:
+        starts = thinned(starts, states // THIN)
+        x = explore(interp.system, options, interp=interp, whole_runs=False, starts=starts)
     reached = Reached(sizes, interp, list(x.states), x.graph.complete)
-    wrong, erred = frozenset(n for n, found in x.findings.by_name.items() if found), frozenset(x.findings.unjudged)
+    wrong, erred = {n for n, found in x.findings.by_name.items() if found}, frozenset(x.findings.unjudged)
     runs: Runs = {}
     if not (wrong | erred).isdisjoint(names):
-        for v in Judge(x, witness=False).verdicts():
-            if v.property in names and v.status is Status.VIOLATED and v.trace is not None:
-                runs[v.property] = v.trace, v.level, sizes
-    return Looked(reached, wrong, erred, runs)
+        runs = _violated(Judge(x, witness=False).verdicts(), names, sizes)
+    if not (starts.whole or starts.fault):
+        runs.update(bounded_runs(interp.system, names, sizes, STEPS[0], PATIENCE))
+        wrong |= runs.keys()
+    return Looked(reached, frozenset(wrong), erred, runs)
+
+
+def bounded_runs(system: System, names: Collection[str], sizes: Sizes, steps: int, seconds: float) -> Runs:
+    """Shortest runs of at most so many steps, as far as they are found in so much time."""
+    options = CheckOptions(seconds=seconds, expectations=False, witness=False)
+    try:
+        found = Bounded(system, steps, options, names=names).run()
+    except Limit:
+        return {}
+    return _violated(Judge(found, witness=False).verdicts(), names, sizes)
+
+
+def _violated(verdicts: Iterable[Verdict], names: Collection[str], sizes: Sizes) -> Runs:
+    return {
+        v.property: (v.trace, v.level, sizes)
+        for v in verdicts
+        if v.property in names and v.status is Status.VIOLATED and v.trace is not None
+    }
 
 
 def with_fewer(instances: Instances, runs: Runs) -> Runs:
@@ -104,13 +134,15 @@ def real_runs(instances: Instances, names: set[str], sure: set[str], largest: in
         try:
             system = instances.of(sizes)
             seconds = max(left, PATIENCE if wanted & sure else 1.0)
+            if not instances.starts(sizes).whole:
+                out.begun += 1
+                found.update(bounded_runs(system, wanted, sizes, STEPS[1], seconds / 4))
+                continue
             options = CheckOptions(engine="auto", states=STATES, seconds=seconds, expectations=False, witness=False)
             report = check_auto(system, options)
         except (Limit, MemoryError):
             continue
         out.begun += 1
         out.whole += not report.limit and not report.interrupted
-        for v in report.verdicts:
-            if v.property in wanted and v.status is Status.VIOLATED and v.trace is not None:
-                found[v.property] = v.trace, v.level, sizes
+        found.update(_violated(report.verdicts, wanted, sizes))
     return out

@@ -247,7 +247,8 @@ class _Prover:
         """More states of an instance, farther from the start."""
         if reached.complete:
             return
-        more = alone(reached.sizes, reached.interp, Sampler(reached.interp).wander(reached, runs, seed))
+        sampler = Sampler(reached.interp, starts=self.instances.starts(reached.sizes))
+        more = alone(reached.sizes, reached.interp, sampler.wander(reached, runs, seed))
         for k in self.search.wrong_in([k for k in self.search.helpers if k not in self.search.violated], more):
             self.search.refuted(k)
         reached.add(more.states)

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from hmmspec.checker.explicit.chance import Starts
+from hmmspec.checker.symbolic.begin import THIN, starts_of, thinned
 from hmmspec.checker.symbolic.cells import Cell, Id, Slot, Value, abstract, renamed, renamed_cell, slots
 from hmmspec.diagnostics import Limit, SpecError
 from hmmspec.lang import syntax as S
@@ -61,6 +63,7 @@ class Instances:
         self._params = {name: self._param(name) for name in every}
         self._made: dict[Sizes, System] = {}
         self._interpreters: dict[Sizes, Interpreter] = {}
+        self._starts: dict[Sizes, Starts] = {}
 
     def _param(self, name: str) -> str:
         for d in self.spec.declarations:
@@ -123,6 +126,12 @@ class Instances:
             return build(self.spec, overrides, self.system.instance)
         except SpecError as e:
             raise Limit(f"no instance with {sizes}: {e.diagnostics[0].message}") from None
+
+    def starts(self, sizes: Sizes) -> Starts:
+        """Start states of that instance: all, or many.  Raises Limit where there is none of that size."""
+        if sizes not in self._starts:
+            self._starts[sizes] = starts_of(self.interpreter(sizes))
+        return self._starts[sizes]
 
     def interpreter(self, sizes: Sizes) -> Interpreter:
         """What runs it."""
@@ -364,21 +373,28 @@ def _sizeless_value(t: Type, value: object) -> object:
 
 class Sampler:
     """Looks for reachable states.  look: is shown every new state and the steps out of it, and may stop the search by
-    raising."""
+    raising; starts: of the instance, if they are known."""
 
-    def __init__(self, interp: Interpreter, look: Callable[[State, list[Any], list[Any]], None] | None = None) -> None:
+    def __init__(
+        self,
+        interp: Interpreter,
+        look: Callable[[State, list[Any], list[Any]], None] | None = None,
+        starts: Starts | None = None,
+    ) -> None:
         self.interp, self.look = interp, look
+        self.starts = starts_of(interp) if starts is None else starts
 
     def sample(self, sizes: Sizes, states: int, seed: int = 0) -> Reached:
         """About so many states, the same ones every time: breadth first up to half of them, then random runs, of which
         most states are new where there are many; then breadth first again."""
-        found: dict[State, None] = dict.fromkeys(self.interp.initial())
+        starts = self.starts if THIN * len(self.starts.states) <= states else thinned(self.starts, states // THIN)
+        found: dict[State, None] = dict.fromkeys(starts.states)
         queue = list(found)
         at = self._breadth_first(found, queue, 0, states // 2)
         if at < len(queue):
             self._walk(found, queue, states, random.Random(seed))
             at = self._breadth_first(found, queue, at, states)
-        return Reached(sizes, self.interp, list(found), at == len(queue))
+        return Reached(sizes, self.interp, list(found), at == len(queue) and starts.whole)
 
     def _breadth_first(self, found: dict[State, None], queue: list[State], at: int, states: int) -> int:
         """Up to so many states; the place in the queue of the first state that was not looked at."""
@@ -401,7 +417,7 @@ class Sampler:
     def wander(self, reached: Reached, runs: int, seed: int) -> list[State]:
         """States of so many random runs from known states, and those beside the runs, that are not known."""
         known, found = set(reached.states), dict[State, None]()
-        starts, rng = list(self.interp.initial()), random.Random(seed)
+        starts, rng = self.starts.states, random.Random(seed)
         for _ in range(runs if starts else 0):
             s = rng.choice(starts if rng.random() < 0.5 else reached.states)
             for _ in range(WALK):
@@ -413,7 +429,7 @@ class Sampler:
         return list(found)
 
     def _walk(self, found: dict[State, None], queue: list[State], states: int, rng: random.Random) -> None:
-        starts = list(self.interp.initial())
+        starts = self.starts.states
         for _ in range(WALKED * states // WALK):
             if len(found) >= states:
                 break

@@ -86,8 +86,8 @@ class Settling(Bounded):
         names: Sequence[str] | None = None,
         query: float = QUERY,
     ) -> None:
-        super().__init__(system, 1 << 30, options, progress)
-        self.names, self.query = names, query
+        super().__init__(system, 1 << 30, options, progress, names)
+        self.query = query
         self.proofs: dict[str, Proof] = {}
         self.remarks: dict[str, str] = {}
         self.remark = ""
@@ -98,11 +98,12 @@ class Settling(Bounded):
 
     def _search(self) -> None:
         self.encoding = encoding = Encoding(self.interp)
-        self.still = {s.name: s for s in encoding.shown() if self.names is None or s.name in self.names}
+        self.still = self._asked_for(encoding)
         self.unjudged = encoding.unjudged
         self.goals = {p.name for p in self.system.properties if isinstance(p, core.Reachable)}
         self.unrolling = Unrolling(encoding)
-        self.unrolling.start()
+        if not self._started(self.unrolling):
+            return
         self.induction = KInduction(encoding, lambda: self._tick("induction"), self.query)
         self._deepen()
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from random import Random
 
+from hmmspec.checker.explicit.chance import Chance, some_starts
 from hmmspec.checker.symbolic.predicates import Cube, Predicates
 from hmmspec.system.run import Interpreter, State
 
@@ -40,11 +41,8 @@ class Visits:
 
 def reached(interp: Interpreter, tick: Callable[[], None]) -> Iterator[State]:
     """Some reachable states: half of them by breadth-first search, half on random runs."""
-    seen: dict[State, None] = {}
-    for s in interp.initial():
-        seen[s] = None
-        if len(seen) >= STATES // 4:
-            break
+    starts = some_starts(interp, Chance(0), STATES // 4, tick)
+    seen: dict[State, None] = dict.fromkeys(starts.states)
     todo = list(seen)
     for s in todo:
         if len(seen) >= STATES // 2:
@@ -57,10 +55,10 @@ def reached(interp: Interpreter, tick: Callable[[], None]) -> Iterator[State]:
     else:
         yield from seen
         return
-    random, starts, runs = Random(0), todo[: STATES // 4], 0
-    while len(seen) < STATES and runs < RUNS:
+    random, runs = Random(0), 0
+    while starts.states and len(seen) < STATES and runs < RUNS:
         runs += 1
-        s = random.choice(starts)
+        s = random.choice(starts.states)
         tick()
         for _ in range(DEPTH):
             steps = interp.expand(s)[0]

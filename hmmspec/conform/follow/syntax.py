@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from hmmspec.conform.tree import Name as Name
@@ -130,6 +131,24 @@ class Or(Node):
 
 
 Body = Happens | Sees | Nothing | Never | Forget | Repeat | Then | Or
+
+
+def happens(body: Body, sure: bool = True) -> Iterator[tuple[Happens, bool]]:
+    """The events in a body, and whether it cannot be without them."""
+    match body:
+        case Happens():
+            yield body, sure
+        case Repeat(parts):
+            for part in parts:
+                yield part, False
+        case Then(several):
+            for each in several:
+                yield from happens(each, sure)
+        case Or(several):
+            for each in several:
+                yield from happens(each, sure and len(several) == 1)
+        case _:
+            return
 
 
 # ---------------------------------------------------------------- a whole binding

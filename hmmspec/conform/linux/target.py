@@ -73,7 +73,7 @@ class LinuxTarget(Target):
         self._boot = Boot(image.kernel, accel, ("kasan_multi_shot",) if image.kind == "debug" else ())
         self._start = start
         self._made: list[Finding] = []
-        self._warned = self._silent = self._strict = False
+        self._warned = self._worn = self._strict = False
         self._leaks = Leaks()
         self._machine: Machine | None = None
         self.boots = 0
@@ -92,6 +92,11 @@ class LinuxTarget(Target):
 
     # ---- living
 
+    def renew(self) -> bool:
+        """The next reset boots."""
+        self._worn = True
+        return True
+
     def _running(self) -> Machine:
         if self._machine is None:
             raise TargetLost("the guest is dead: reset the target")
@@ -101,8 +106,8 @@ class LinuxTarget(Target):
         self._names = Names()
         self._fresh = True
         self._made = self._died_alone()
-        if self._machine is None or not self._machine.running or self._silent:
-            self._warned = self._silent = False
+        if self._machine is None or not self._machine.running or self._worn:
+            self._warned = self._worn = False
             self.close()
             try:
                 self._machine = self._start(self._boot)
@@ -243,7 +248,7 @@ class LinuxTarget(Target):
         # NOTE(once): many a warning comes once; the next program starts that anew.  Lock checks end with their first
         # report for good: only another boot brings them back.
         self._warned = self._warned or any(f.name.startswith("WARN") for f in found)
-        self._silent = self._silent or any(f.name.startswith("lockdep") for f in found)
+        self._worn = self._worn or any(f.name.startswith("lockdep") for f in found)
         found = (*self._made, *(f for f in found if not self._tells_of_refusal(f)))
         self._strict = self._strict or bool(found)
         return found

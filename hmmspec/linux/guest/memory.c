@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -35,9 +36,12 @@ static int protection(unsigned choice)
 
 static int open_file(unsigned number, int flags)
 {
-	char path[64];
+	char path[PATH_MAX];
 
-	snprintf(path, sizeof(path), "%s/%u", files, number);
+	if ((size_t)snprintf(path, sizeof(path), "%s/%u", files, number) >= sizeof(path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
 	return open(path, flags | O_CLOEXEC, 0600);
 }
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from hmmspec.diagnostics import Diagnostics
 from hmmspec.system import expr as E
 from hmmspec.system import system as core
+from hmmspec.system.analyse import statements
 from hmmspec.system.types import Symmetric, ThreadId, Type, Union
 
 
@@ -69,7 +70,7 @@ def own_parts(
     )
     own = {f"{name} " for name in names}
     positions: dict[str, dict[str, set[int]]] = {}
-    for s in _statements(loop.body):
+    for s in statements(loop.body):
         if not isinstance(s, core.Assign):
             continue
         root, indices = _path(s.target)
@@ -121,22 +122,6 @@ def _path(e: E.Expr) -> tuple[E.Var | None, list[E.Expr]]:
     return (e if isinstance(e, E.Var) else None), indices
 
 
-def _statements(block: core.Block) -> Iterator[core.Stmt]:
-    for s in block:
-        yield s
-        match s:
-            case core.IfElse(_, then, otherwise):
-                yield from _statements(then)
-                yield from _statements(otherwise)
-            case core.For(_, _, body):
-                yield from _statements(body)
-            case core.Either(branches):
-                for b in branches:
-                    yield from _statements(b)
-            case _:
-                pass
-
-
 def _expressions(loop: core.For, defines: Mapping[str, core.Define]) -> Iterator[E.Expr]:
     """Every expression that a pass evaluates, the bodies of the defines it applies included; of an assignment's
     target only the indices (it is written, not read)."""
@@ -153,7 +138,7 @@ def _expressions(loop: core.For, defines: Mapping[str, core.Define]) -> Iterator
         yield from (x for e in _bounds(b) for x in with_defines(e))
     if loop.filter is not None:
         yield from with_defines(loop.filter)
-    for s in _statements(loop.body):
+    for s in statements(loop.body):
         for f in fields(s):
             value = getattr(s, f.name)
             if isinstance(s, core.Assign) and f.name == "target":
