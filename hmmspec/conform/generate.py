@@ -183,10 +183,9 @@ class Generator:
         if not space.slots or not space.devices:
             return []
         page, count = self._range(space)
-        count = min(count, self.shape.count)
-        if self._chooser.below(2):
+        if count < PMD_PAGES:
             # What happens to one page alone is judged most exactly.
-            count = 1
+            count = 1 if self._chooser.below(2) else min(count, self.shape.count)
         child = self._free_name() if len(self.memory.spaces) < self.shape.processes else ""
         hold = next(name for n in range(1000) if (name := f"h{n}") not in space.holds)
         device, other = self._device(space), self._device(space)

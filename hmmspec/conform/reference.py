@@ -29,8 +29,8 @@ from hmmspec.ref.tasks import Misuse, Steps, Task
 from hmmspec.ref.testdev import add_device
 
 DEVICES: Mapping[str, DeviceKind] = {"dev0": "private", "dev1": "private", "dev2": "coherent", "dev3": "coherent"}
-# Room for a few 2 MiB areas; scenarios with large buffers want `LARGE`.
-SMALL = Config(cpus=4, system_pages=6144, device_pages=4096, swap_pages=2048, page_tables=128)
+# Room for all pages of hugetlb and a few 2 MiB areas more; scenarios with large buffers want `LARGE`.
+SMALL = Config(cpus=4, system_pages=10240, device_pages=4096, swap_pages=2048, page_tables=128)
 LARGE = Config(cpus=4, system_pages=32768, device_pages=32768, swap_pages=8192, page_tables=1024)
 CHUNK = 512  # pages of device memory that are added at a time
 WITHIN = 0.4  # share of sequential commands in the middle of which the invariants are looked at

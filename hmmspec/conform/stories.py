@@ -37,7 +37,7 @@ class Cast:
 def story(cast: Cast, below: Callable[[int], int], stamp: Callable[[int], int]) -> Story:
     """One of the stories.  below: a choice from 0 below a number; stamp: fresh stamps for so many pages."""
     teller = _Teller(cast, below, stamp)
-    if cast.count > 1 and below(2):
+    if cast.count >= c.PMD_PAGES or (cast.count > 1 and below(2)):
         return teller.told_to_mirror()
     told: Sequence[Callable[[], Story]] = teller.alone if not cast.child else (*teller.alone, *teller.together)
     return told[below(len(told))]()

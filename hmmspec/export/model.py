@@ -14,11 +14,12 @@ from hmmspec.export.places import Path, Places, Step, scalar
 from hmmspec.export.terms import Truth
 from hmmspec.export.ways import Chooser, Failure, Walker, Way
 from hmmspec.system.initial import elements
-from hmmspec.system.run import Interpreter, SpecFault, State
+from hmmspec.system.run import Interpreter, SpecFault, State, at_most
 from hmmspec.system.system import InitAny, Invariant, LeadsTo, Predicate, Reachable, Recoverable, System
 from hmmspec.system.types import Array, Enum, Type, cardinality, show_type, values
 
 MOST_STARTS = 1024
+MOST_CANDIDATES = 1_000_000  # for these, under an assume
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,9 @@ def _starts(system: System) -> tuple[tuple[dict[str, object], ...], tuple[Open, 
         return {v.name: interpreter.read(state, v.name) for v in system.variables}
 
     try:
-        found = [read(state) for state in islice(interpreter.initial(), MOST_STARTS + 1 if system.assumes else 1)]
+        hidden = f"an assume that leaves few start states of more than {MOST_CANDIDATES} combinations of first values"
+        tick = at_most(MOST_CANDIDATES, refuse(hidden, fix="a smaller instance may have fewer"))
+        found = [read(state) for state in islice(interpreter.initial(tick), MOST_STARTS + 1 if system.assumes else 1)]
     except SpecFault as fault:
         raise refuse("an assume that is a spec error in a start state", fault.fault.span) from None
     if not found:

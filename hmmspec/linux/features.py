@@ -25,6 +25,7 @@ WORDS = {
     "fault_trylock": "a CPU fault on a device page only tries its lock",
     "own_faults": "the test device can fault its own private pages into its mirror (or reading them oopses)",
     "marks_dirty": "the test device marks the pages dirty that it writes (or its writes can be lost)",
+    "moves_dirty": "pages of private memory that the device wrote come back dirty (or its writes can be lost)",
     "checked_mirror": "the test device maps nothing that was invalidated while it migrated",
     "clean_pages": "pages of the test device that are given out again have no flags of their former life",
     "evicts_all": "the test device moves its pages until it has none when its memory goes (or it may wait for ever)",
@@ -63,11 +64,15 @@ def features(texts: Mapping[str, str]) -> Features:
         "fault_trylock": lambda: _tries_lock(body(texts[_FAULT], "do_swap_page")),
         "own_faults": lambda: "BACKING_PAGE" in body(device, "dmirror_do_fault"),
         "marks_dirty": lambda: "set_page_dirty" in body(device, "dmirror_do_write"),
+        "moves_dirty": lambda: "set_page_dirty" in body(device, "dmirror_devmem_fault_alloc_and_copy"),
         "checked_mirror": lambda: "read_retry" in body(device, "dmirror_migrate_finalize_and_map"),
-        "clean_pages": lambda: "SwapBacked" in body(device, "dmirror_devmem_alloc_page"),
+        "clean_pages": lambda: "clear_swapbacked" in body(device, "dmirror_devmem_alloc_page"),
         "evicts_all": lambda: "while" in body(device, "dmirror_device_remove_chunks"),
         # Older kernels make a range exclusive, and then do not count the pages as mapped.
-        "ends_exclusive": lambda: "make_device_exclusive_range" not in device or "dmirror_end_exclusive" in device,
+        "ends_exclusive": lambda: (
+            "EXCLUSIVE" in commands
+            and ("make_device_exclusive_range" not in device or "dmirror_end_exclusive" in device)
+        ),
         "joins_untouched": lambda: "is_fork_child" in texts[_AREAS],
         "sticky_soft_dirty": lambda: re.search(r"define VM_STICKY\b.*\bVM_SOFTDIRTY\b", texts[_FLAGS]) is not None,
         "gup_longterm": lambda: "PIN_LONGTERM_TEST_START" in texts[_GUP],

@@ -53,6 +53,19 @@ MENDS = (
             ),
         ),
     ),
+    # So it is when it was written in private memory: nobody asks the page that stands for that here.
+    Mend(
+        "moves_dirty",
+        _DEVICE,
+        tuple(
+            Edit(
+                function,
+                "copy_highpage(dpage, spage);",
+                "copy_highpage(dpage, spage);\n\t\tif (PageDirty(spage))\n\t\t\tset_page_dirty(dpage);",
+            )
+            for function in ("dmirror_device_evict_chunk", "dmirror_devmem_fault_alloc_and_copy")
+        ),
+    ),
     # What is invalidated while the device migrates or is given exclusive access stays in its mirror, and so does what
     # other threads find meanwhile; what they write while pages are copied is lost.
     Mend(
@@ -115,7 +128,7 @@ MENDS = (
             Edit(
                 "dmirror_devmem_alloc_page",
                 "zone_device_page_init(dpage);",
-                "zone_device_page_init(dpage);\n\tClearPageDirty(dpage);\n\tClearPageSwapBacked(dpage);",
+                "zone_device_page_init(dpage);\n\tfolio_clear_dirty(page_folio(dpage));\n\tfolio_clear_swapbacked(page_folio(dpage));",
             ),
         ),
     ),

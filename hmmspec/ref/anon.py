@@ -11,7 +11,7 @@ from __future__ import annotations
 from hmmspec.ref import entries as e
 from hmmspec.ref import notifier
 from hmmspec.ref.cost.timeline import Kind
-from hmmspec.ref.counts import account, add_anon, anon_prepare, remove
+from hmmspec.ref.counts import account, add_anon, anon_prepare, remove, take_over
 from hmmspec.ref.frames import (
     ANON,
     BATCHED,
@@ -110,7 +110,8 @@ def write_fault(k: Kernel, t: Task, fault: Fault, unshare: bool = False) -> Step
     if f.flags[head] & ANON and (
         f.flags[pfn] & EXCLUSIVE or _sole_user(k, t, head) or "cow-reuses-shared" in k.defects
     ):
-        f.flags[pfn] |= EXCLUSIVE
+        if not f.flags[pfn] & EXCLUSIVE:
+            take_over(k, vma, pfn)
         if not unshare:
             _reuse(k, fault, word)
         lock.release(t)

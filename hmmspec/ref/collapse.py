@@ -26,11 +26,13 @@ def collapse(k: Kernel, t: Task, mm: Mm, pmd: int) -> Steps[str]:
     """Put one huge page in place of the pages of a PMD; mmap_lock is held for writing.  '' or the errno."""
     first = pmd << 9
     vma = mm.find(first)
-    if vma is None or vma.end < first + HUGE or not vma.anonymous or vma.flags & (UFFD_MISSING | UFFD_WP):
+    if vma is None or vma.end < first + HUGE or not vma.anonymous:
         return "EINVAL"
     word = mm.pmd.get(pmd, 0)
     if word & e.KIND != e.TABLE:
         return "" if word & e.KIND in (e.PRES, e.PROTNONE, e.ZERO) else "EINVAL"  # it is huge already
+    if vma.flags & (UFFD_MISSING | UFFD_WP) and (refused := _watched(k, mm, first)):
+        return refused
     yield from _swap_in(k, t, vma, first)
     yield from drain_all(k, t)
     new = k.alloc("alloc", HUGE_ORDER)
@@ -49,6 +51,17 @@ def collapse(k: Kernel, t: Task, mm: Mm, pmd: int) -> Steps[str]:
         _put_together(k, t, vma, first, new, taken)
     yield from notifier.end(k, t, mm, event)
     return "EAGAIN" if taken is None else ""
+
+
+def _watched(k: Kernel, mm: Mm, first: int) -> str:
+    """Why pages that userfaultfd watches are not put together: holes are told of, and protection is for each page."""
+    for vpn in range(first, first + HUGE):
+        word = k.tables.read(mm, vpn)
+        if word & e.KIND in (e.NONE, e.ZERO):
+            return "EBUSY"
+        if word & e.UFFD or (word & e.KIND == e.MARKER and word >> e.SHIFT == e.UFFD_MARK):
+            return "EINVAL"
+    return ""
 
 
 def _swap_in(k: Kernel, t: Task, vma: Vma, first: int) -> Steps[None]:

@@ -63,6 +63,14 @@ def add_anon(k: Kernel, vma: Vma, vpn: int, pfn: int, exclusive: bool, huge: boo
         f.flags[pfn] |= EXCLUSIVE
 
 
+def take_over(k: Kernel, vma: Vma, pfn: int) -> None:
+    """An anonymous page that was shared once is the VMA's alone now: it is found by the VMA's own reverse map, and who
+    shared it is not looked at (nor told) any more (folio_move_anon_rmap)."""
+    f = k.frames
+    f.mapping[pfn - f.tail[pfn]] = anon_prepare(k, vma).id
+    f.flags[pfn] |= EXCLUSIVE
+
+
 def add_file(k: Kernel, pfn: int, huge: bool = False) -> None:
     """Count one more mapping of a page of a file, or of one that a driver put in."""
     _count(k, pfn, pfn - k.frames.tail[pfn], huge)

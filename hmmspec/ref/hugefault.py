@@ -6,7 +6,7 @@ Source: `mm/huge_memory.c` (do_huge_pmd_anonymous_page, do_huge_pmd_wp_page).
 from __future__ import annotations
 
 from hmmspec.ref import entries as e
-from hmmspec.ref.counts import account, add_anon, anon_prepare
+from hmmspec.ref.counts import account, add_anon, anon_prepare, take_over
 from hmmspec.ref.frames import (
     ANON,
     DEVICE,
@@ -89,7 +89,8 @@ def huge_write_fault(k: Kernel, t: Task, fault: Fault) -> Steps[str]:
         if not f.flags[head] & (LRU | DEVICE):
             drain_cpu(k, t.cpu)
         if f.flags[head] & EXCLUSIVE or (f.refcount[head] == 1 and not f.lock[head]):
-            f.flags[head] |= EXCLUSIVE
+            if not f.flags[head] & EXCLUSIVE:
+                take_over(k, fault.vma, head)
             mm.pmd[first >> 9] = word | e.WRITE | e.DIRTY | e.SOFT | e.YOUNG
             flush_range(k, mm, first, first + HUGE)
             mm.pmd_lock.release(t)

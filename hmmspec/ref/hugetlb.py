@@ -13,7 +13,7 @@ from __future__ import annotations
 from hmmspec.ref import entries as e
 from hmmspec.ref import hugepool, notifier
 from hmmspec.ref.cost.timeline import Kind
-from hmmspec.ref.counts import account, add_anon, add_file, anon_prepare, remove
+from hmmspec.ref.counts import account, add_anon, add_file, anon_prepare, remove, take_over
 from hmmspec.ref.frames import EXCLUSIVE, HUGE, HUGE_ORDER, HUGETLB, PAGE, SWAPBACKED, UPTODATE
 from hmmspec.ref.rmap import places, reverse_map
 from hmmspec.ref.spaces import SHARED, UFFD_WP, WRITE, Fault, Vma
@@ -155,7 +155,8 @@ def _write(k: Kernel, t: Task, fault: Fault, first: int, word: int, unshare: boo
         same = mm.pmd.get(first >> 9, 0) == word
         alone = same and f.folio_mapcount(old) == 1
         if alone:
-            f.flags[old] |= EXCLUSIVE
+            if not f.flags[old] & EXCLUSIVE:
+                take_over(k, vma, old)
             if not unshare:
                 mm.pmd[first >> 9] = word | WRITTEN
                 flush_range(k, mm, first, first + HUGE)

@@ -79,6 +79,7 @@ def split_at(k: Kernel, t: Task, mm: Mm, vpn: int) -> Steps[None]:
         raise Errno("ENOMEM")
     enlist(vma.part(vpn, vma.end))
     vma.end = vpn
+    _put_last(vma)
 
 
 def carve(k: Kernel, t: Task, mm: Mm, start: int, end: int) -> Steps[list[Vma]]:
@@ -159,7 +160,15 @@ def _merge(k: Kernel, vma: Vma, existing: bool, apart: Vma | None = None) -> Vma
     for other in gone:
         unlist(k, other)
     kept.offset, kept.start, kept.end = kept.index(start), start, end
+    _put_last(kept)
     return kept
+
+
+def _put_last(vma: Vma) -> None:
+    """A VMA of another size is put into its reverse maps anew."""
+    for anon in vma.chain:
+        anon.vmas.remove(vma)
+        anon.vmas.append(vma)
 
 
 def _follows(one: Vma, other: Vma) -> bool:

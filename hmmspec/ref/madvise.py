@@ -271,16 +271,21 @@ def _free_entry(k: Kernel, t: Task, mm: Mm, vpn: int, slot: int) -> None:
         mm.rss_swap -= 1
         free_entry(k, pfn)
         return
-    if kind not in (e.PRES, e.PROTNONE) or f.tail[pfn] or f.order[pfn] or f.mapcount[pfn] != 1:
+    if kind not in PRESENT or f.tail[pfn] or f.order[pfn] or not f.flags[pfn] & ANON or f.flags[pfn] & DEVICE:
         return
-    if not f.flags[pfn] & ANON or f.flags[pfn] & DEVICE or k.fails("trylock") or not k.folio_locks.trylock(t, pfn):
-        return
-    if try_free_cache(k, pfn) and not f.flags[pfn] & SWAPCACHE:
-        f.flags[pfn] &= ~DIRTY
-        _make_lazy(k, pfn)
-        words[slot] = word & ~(e.DIRTY | e.YOUNG)
-        flush_page(k, mm, vpn)
-    k.folio_locks.unlock(t, pfn)
+    # Whether others map the folio matters only where it has more to lose than the entry's own dirty bit.
+    if f.flags[pfn] & (DIRTY | SWAPCACHE):
+        if k.fails("trylock") or not k.folio_locks.trylock(t, pfn):
+            return
+        alone = f.mapcount[pfn] == 1 and try_free_cache(k, pfn) and not f.flags[pfn] & SWAPCACHE
+        if alone:
+            f.flags[pfn] &= ~DIRTY
+        k.folio_locks.unlock(t, pfn)
+        if not alone:
+            return
+    _make_lazy(k, pfn)
+    words[slot] = word & ~(e.DIRTY | e.YOUNG)
+    flush_page(k, mm, vpn)
 
 
 def _pageout(k: Kernel, t: Task, vma: Vma, start: int, end: int) -> Steps[None]:

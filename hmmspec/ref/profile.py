@@ -71,6 +71,10 @@ BEHAVIOURS: Final[dict[str, tuple[str, str]]] = {
         "mremap unmaps the place to move to before it knows whether all of the range can be moved",
         "mm/mremap.c of Linux 6.12.117 (tried); gone with the new mremap (v6.17)",
     ),
+    "private_unmap_dirties": (
+        "who unmaps private device memory by the reverse map marks it dirty: its entry is taken for a dirty one",
+        "Linux 6.12.117 (tried): try_to_migrate_one asks pte_dirty of it, and on x86 a bit of its offset says yes",
+    ),
     "held_is_not_lazy": (
         "reclaim takes a page that somebody holds back from MADV_FREE (without: only one that was written)",
         "Linux 6.12.117 (tried); changed with the batched unmapping of such folios (v6.15)",
@@ -108,6 +112,7 @@ _GONE: Final = (
     "mremap_unmaps_first",
     "range_fault_faults_rest",
     "held_is_not_lazy",
+    "private_unmap_dirties",
 )
 
 # What depends on where a kernel runs: no named profile has it.

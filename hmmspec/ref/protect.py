@@ -124,17 +124,15 @@ def _may_be_writable(k: Kernel, vma: Vma, word: int, pfn: int) -> bool:
     return bool(k.frames.flags[pfn] & EXCLUSIVE) or "mprotect-upgrades-shared" in k.defects
 
 
-def change_range(
-    k: Kernel, t: Task, vma: Vma, start: int, end: int, rule: Rule, no_flush: str = "", whole: bool = True
-) -> Steps[bool]:
+def change_range(k: Kernel, t: Task, vma: Vma, start: int, end: int, rule: Rule, no_flush: str = "") -> Steps[bool]:
     """Apply `rule` to every entry of `[start, end)` that is not none; PMD-size entries as a whole, or split where the
-    range covers a part (or `whole` is False).  False: no page table for a split."""
+    range covers a part.  False: no page table for a split."""
     mm = vma.mm
     vpn = start
     while vpn < end:
         stop = min(end, (vpn | (HUGE - 1)) + 1)
         word = mm.pmd.get(vpn >> 9, 0)
-        if word and word & e.KIND != e.TABLE and not (stop - vpn == HUGE and (whole or vma.flags & HUGETLB)):
+        if word and word & e.KIND != e.TABLE and stop - vpn < HUGE:
             if not (yield from split_told(k, t, mm, vpn >> 9)):
                 return False
         elif word and word & e.KIND != e.TABLE:
@@ -188,7 +186,7 @@ def userfault_register(k: Kernel, t: Task, mm: Mm, start: int, count: int, flag:
             vma = mm.find(low)
             assert vma is not None
             if not on and flag == UFFD_WP:
-                yield from change_range(k, t, vma, low, high, _unprotected, whole=False)
+                yield from change_range(k, t, vma, low, high, _unprotected)
             flags = vma.flags | flag if on else vma.flags & ~flag
             if flags != vma.flags:
                 yield from modify(k, t, vma, low, high, flags)
@@ -213,7 +211,7 @@ def userfault_protect(k: Kernel, t: Task, mm: Mm, start: int, count: int, on: bo
             low, high = max(start, vma.start), min(start + count, vma.end)
             event = notifier.Event(notifier.PROTECTION_VMA, low, high)
             yield from notifier.start(k, t, mm, event)
-            good = yield from change_range(k, t, vma, low, high, _protected if on else _unprotected, whole=False)
+            good = yield from change_range(k, t, vma, low, high, _protected if on else _unprotected)
             if good and on:
                 good = yield from _mark_holes(k, t, mm, low, high)
             yield from notifier.end(k, t, mm, event)
@@ -230,11 +228,17 @@ def _protected(k: Kernel, _vma: Vma, word: int) -> int:
     return _not_present(k, word) | e.UFFD
 
 
-def _unprotected(k: Kernel, _vma: Vma, word: int) -> int:
-    """uffd-wp off; the next write fault makes the entry writable again."""
+def _unprotected(k: Kernel, vma: Vma, word: int) -> int:
+    """uffd-wp off; the entry is writable at once where it needs no fault for that."""
     if word & e.KIND == e.MARKER and word >> e.SHIFT == e.UFFD_MARK:
         return e.NONE
-    return (word if word & e.KIND in PRESENT else _not_present(k, word)) & ~e.UFFD
+    if word & e.KIND not in PRESENT:
+        return _not_present(k, word) & ~e.UFFD
+    word &= ~e.UFFD
+    private = vma.flags & (WRITE | SHARED | HUGETLB) == WRITE
+    if private and _may_be_writable(k, vma, word, word >> e.SHIFT):
+        word |= e.WRITE
+    return word
 
 
 def _mark_holes(k: Kernel, t: Task, mm: Mm, start: int, end: int) -> Steps[bool]:

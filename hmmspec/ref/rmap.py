@@ -38,17 +38,22 @@ def reverse_map(k: Kernel, head: int) -> AnonVma | File | None:
 def places(k: Kernel, head: int) -> list[tuple[Vma, int, int]]:
     """Where the folio may be mapped: (VMA, first vpn, how many pages), the part of the folio that the VMA covers.
 
-    The entries there may map something else: whoever looks compares the frame, under the page-table lock.
+    The entries there may map something else: whoever looks compares the frame, under the page-table lock.  By where the
+    VMAs begin; of those that begin alike the one that was there first (an interval tree has them).
     """
     found = []
     known = reverse_map(k, head)
     index, pages = k.frames.index[head], k.frames.pages(head)
-    for vma in known.vmas if known is not None else ():
+    for vma in sorted(known.vmas, key=_offset) if known is not None else ():
         low = max(vma.start, vma.address(index))
         high = min(vma.end, vma.address(index) + pages)
         if low < high:
             found.append((vma, low, high - low))
     return found
+
+
+def _offset(vma: Vma) -> int:
+    return vma.offset
 
 
 def _mappings(k: Kernel, head: int, kinds: tuple[int, ...], low: int, high: int, mm: Mm) -> Iterator[tuple[int, bool]]:
@@ -78,7 +83,10 @@ def lock_of(k: Kernel, mm: Mm, vpn: int, huge: bool) -> Mutex:
 def _walk(
     k: Kernel, t: Task, head: int, kinds: tuple[int, ...], notify: bool, change: Callable[[Vma, int, bool], bool]
 ) -> Steps[bool]:
-    """Call `change(vma, vpn, huge)` for every such entry that names the folio, under its lock; False stops."""
+    """Call `change(vma, vpn, huge)` for every such entry that names the folio, under its lock; False stops.
+
+    When nobody maps the folio any more, no other VMA is looked at, and its devices hear nothing.
+    """
     known = reverse_map(k, head)
     if known is None:
         return True
@@ -100,7 +108,7 @@ def _walk(
                 break
         if notify and "rmap-no-notifier" not in k.defects:
             yield from notifier.end(k, t, mm, event)
-        if not good:
+        if not good or not k.frames.folio_mapcount(head):
             break
     known.lock.release(t)
     return good
@@ -148,7 +156,7 @@ def try_to_migrate(k: Kernel, t: Task, head: int) -> Steps[bool]:
         mm = vma.mm
         old = clear_and_flush(k, mm, vpn, huge)
         pfn, kind = old >> e.SHIFT, old & e.KIND
-        if old & e.DIRTY:
+        if old & e.DIRTY or (kind == e.DEVPRIV and "private_unmap_dirties" in k.profile):
             dirty_folio(k, pfn)
         exclusive = bool(k.frames.flags[head] & ANON) and is_exclusive(k, pfn)
         if exclusive and not try_share(k, pfn):

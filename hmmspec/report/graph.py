@@ -12,10 +12,11 @@ from hmmspec.diagnostics import Limit
 from hmmspec.report.dot import Diagram, Edge, Vertex
 from hmmspec.report.trace_text import state_groups, step_title
 from hmmspec.system.faults import SpecFault
-from hmmspec.system.run import Interpreter, State
+from hmmspec.system.run import Interpreter, State, at_most
 from hmmspec.system.system import Invariant
 
 _SHOWN_CELLS = 12  # a state with more of them is a number, and its cells a tool tip
+_CANDIDATES = 1000  # for start states, for each state that may be drawn
 
 
 def graph_of(interp: Interpreter, most: int) -> Diagram:
@@ -35,7 +36,10 @@ def graph_of(interp: Interpreter, most: int) -> Diagram:
             todo.append(state)
         return str(numbers[state])
 
-    for start in interp.initial():
+    hidden = (
+        f"instance {interp.system.instance} has too many first values to find {most} start states: see --max-states"
+    )
+    for start in interp.initial(at_most(_CANDIDATES * most, Limit(hidden))):
         number(start)
     starts = len(numbers)
     edges: list[Edge] = []

@@ -25,7 +25,7 @@ from hmmspec.system.slots import Layout, State, show_cell, tidy
 from hmmspec.system.system import LockWait, Rule, System
 from hmmspec.system.types import Array, Set, Type, ordinal, values
 
-__all__ = ["Failure", "Fault", "Interpreter", "LockAttempt", "SpecFault", "State", "Step"]
+__all__ = ["Failure", "Fault", "Interpreter", "LockAttempt", "SpecFault", "State", "Step", "at_most"]
 
 Step = tuple[int, tuple[object, ...], State]
 Failure = tuple[int, tuple[object, ...], Fault]
@@ -34,6 +34,17 @@ Failure = tuple[int, tuple[object, ...], Fault]
 RECURSION = 20_000
 
 BETWEEN_TICKS = 128  # candidates for start states
+
+
+def at_most(candidates: int, error: Exception) -> Callable[[], None]:
+    """For `Interpreter.initial`: a tick that raises this after so many candidates."""
+    left = iter(range(0, candidates, BETWEEN_TICKS))
+
+    def tick() -> None:
+        if next(left, None) is None:
+            raise error
+
+    return tick
 
 
 @dataclass(frozen=True)

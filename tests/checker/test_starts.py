@@ -17,7 +17,10 @@ from hmmspec.checker.symbolic.bounded import check_bounded
 from hmmspec.checker.symbolic.settle import prove_instance
 from hmmspec.checker.verdict import InstanceReport, Status
 from hmmspec.checker.verify import verify
+from hmmspec.diagnostics import Limit, SpecError
+from hmmspec.export.promela import promela_of
 from hmmspec.lang.load import load
+from hmmspec.report.graph import graph_of
 from hmmspec.system.build import build_all
 from hmmspec.system.run import BETWEEN_TICKS, Interpreter
 from hmmspec.system.system import System
@@ -45,6 +48,18 @@ def test_a_limit_of_states_counts_start_states(run: object, text: str) -> None:
     assert report.limit == "limit of 300 states"
     assert (report.exit_code, statuses(report)["fine"]) == (3, "unknown")
     assert (report.orbits or report.states) == 300
+
+
+@pytest.mark.parametrize("run", [checked, check_native])
+def test_a_limit_of_states_counts_start_states_that_are_alike(run: object) -> None:
+    """Of 6^6 start states 462 are kept, by symmetry: 16 are looked at for each that may be kept."""
+    assert callable(run)
+    system = system_of("type P = symmetric[6]; var a[P]: 0..5 = any; terminal over: true;")
+    report = checked(system, states=600) if run is checked else run(system, CheckOptions(states=600))
+    assert report.limit == "limit of 600 states"
+    assert report.orbits < 462
+    report = checked(system, states=3000) if run is checked else run(system, CheckOptions(states=3000))
+    assert (report.limit, report.orbits, report.states) == ("", 462, 6**6)
 
 
 @pytest.mark.parametrize("run", [checked, check_native, simulate])
@@ -187,3 +202,11 @@ transition sink when DOWN { low := -1; }
         report = checked(build_all(load(str(tmp_path / "b.hmm")))[0])
         assert statuses(report)["refines"] == status
         assert ("no start of a has" in verdict(report, "refines").remark) == (start == -1)
+
+
+def test_what_needs_all_of_them_is_refused() -> None:
+    system = system_of(LAST.replace("symmetric[3]", "0..2"))
+    with pytest.raises(SpecError, match="combinations of first values"):
+        promela_of(system)
+    with pytest.raises(Limit, match="first values"):
+        graph_of(Interpreter(system), 100)

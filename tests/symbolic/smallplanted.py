@@ -130,16 +130,16 @@ def any_start_of_a_machine() -> Iterator[None]:
     """`initial {a, b}` is any state."""
 
     def change(old: Any) -> Any:
-        def start(self: Encoding) -> Any:
+        def first_values(self: Encoding) -> Any:
             variables = [
                 replace(v, init=InitAny(None)) if isinstance(v.init, InitAny) else v for v in self.system.variables
             ]
             with mock.patch.object(self, "system", replace(self.system, variables=tuple(variables))):
                 return old(self)
 
-        return start
+        return first_values
 
-    with changed(Encoding, "start", change):
+    with changed(Encoding, "first_values", change):
         yield
 
 

@@ -172,6 +172,32 @@ prove never for every Page;
     assert dict(one.proof.sizes) == {"PAGES": "1"}
 
 
+LIST = """spec list
+param PAGES = 3; type Page = symmetric[PAGES];
+var next[Page]: Page? = null; var first: Page? = null; var on[Page]: bool = false; var done[Page]: bool = false;
+transition add(p: Page) when !on[p] && !done[p] { next[p] := first; first := p; on[p] := true; }
+transition take when first != null {
+  let p = first; first := next[p]; next[p] := null; on[p] := false; done[p] := true;
+}
+invariant no_pair: forall p, q: Page | p != q { !(next[p] == q && next[q] == p) };
+invariant listed: first != null => on[first];
+prove no_pair, listed for every Page;
+"""
+
+
+def test_a_proof_that_rests_on_a_wrong_guess_shows_a_step_too() -> None:
+    """Lemmas that hold in all small instances and are kept in none larger do not hide what stands in the way."""
+    spec = load_source(Source("list.hmm", LIST))
+    (system,) = build_all(spec)
+    for v in prove(spec, system, goals_of(system)[0], ProveOptions(seconds=60)).verdicts:
+        assert v.status is not Status.VIOLATED
+        if v.status is Status.UNKNOWN:
+            assert v.proof is not None
+            assert v.proof.gap is not None, v.proof.reason
+            assert len(v.proof.gap.steps) == 1
+            assert v.proof.blocked_by
+
+
 def test_errors_where_a_property_is_judged_count() -> None:
     """spec_error is not proved where judging an invariant may be one."""
     text = """spec trap

@@ -7,7 +7,6 @@ from random import Random
 
 from hmmspec.checker.explicit.chance import Chance, Starts, some_starts
 from hmmspec.checker.symbolic.encoding import Encoding
-from hmmspec.checker.symbolic.formulas import FALSE
 from hmmspec.checker.symbolic.sat import Circuit, Sat, Undecided
 from hmmspec.diagnostics import Limit
 from hmmspec.system.run import Interpreter, State
@@ -37,10 +36,10 @@ def thinned(starts: Starts, most: int) -> Starts:
 def starts_by_formulas(interp: Interpreter, most: int) -> Iterator[State]:
     """Start states as Z3 finds them, each near to one drawn at random.  Raises Limit, Undecided."""
     encoding = Encoding(interp)
-    if encoding.start_error() != FALSE:
-        return  # what an assume is in a state that it is an error in, is not to be said here
     sat = Sat(easy=True)
     circuit = Circuit(sat, encoding.f)
+    if sat.solve([circuit.literal(encoding.start_error())]):
+        return  # an assume errs at the start: no run counts
     sat.clause([circuit.literal(encoding.start())])
     atoms = [circuit.literal(encoding.f.atom(a)) for a in encoding.atoms]
     random, known = Random(0), set[State]()

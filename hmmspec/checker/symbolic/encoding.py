@@ -91,7 +91,7 @@ class Encoding:
 
     def start(self) -> Formula:
         """The start states: first values, and the assumes."""
-        out = [self._first_values]
+        out = [self.first_values()]
         for a in self.system.assumes:
             fine, wrong = self.e.evaluate(a.body, Scope(self.state))
             out += [fine, wrong ^ 1]
@@ -99,15 +99,15 @@ class Encoding:
 
     def start_error(self) -> Formula:
         """The first values, and an assume that errs there, after others that hold."""
-        before, found = [self._first_values], []
+        before, found = [self.first_values()] if self.system.assumes else [], []
         for a in self.system.assumes:
             fine, wrong = self.e.evaluate(a.body, Scope(self.state))
             found.append(self.f.all([*before, wrong]))
             before += [fine, wrong ^ 1]
         return self.f.any(found)
 
-    @cached_property
-    def _first_values(self) -> Formula:
+    def first_values(self) -> Formula:
+        """Whatever the assumes exclude."""
         out = [self.valid]
         for v in self.system.variables:
             for index, t in elements(v):

@@ -26,6 +26,7 @@ from hmmspec.system.system import System
 FIRST = 2_000  # states of an instance, of all that differ only by a renaming one ..
 MOST_RENAMINGS = 40  # .. where there are not more renamings than this, which would take longer than they save
 STEPS = (8, 40)  # of the runs that Z3 looks for where there are too many start states: at first, and when more is tried
+LOOKING = 5.0  # seconds that this takes, at first
 STATES = 3_000_000
 PATIENCE = 20.0  # seconds for an instance in which there must be a run
 
@@ -62,7 +63,7 @@ def look(instances: Instances, sizes: Sizes, names: Collection[str], states: int
     if not (wrong | erred).isdisjoint(names):
         runs = _violated(Judge(x, witness=False).verdicts(), names, sizes)
     if not (starts.whole or starts.fault):
-        runs.update(bounded_runs(interp.system, names, sizes, STEPS[0], PATIENCE))
+        runs.update(bounded_runs(interp.system, names, sizes, STEPS[0], LOOKING))
         wrong |= runs.keys()
     return Looked(reached, frozenset(wrong), erred, runs)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from hmmspec.checker.symbolic.candidates import Cube
@@ -31,15 +31,24 @@ class Obstacle:
 
 
 def smallest(
-    instances: Instances, search: Strengthener, claim: Known, grounded: Callable[[Sizes], Grounded]
+    instances: Instances,
+    search: Strengthener,
+    claim: Known,
+    grounded: Callable[[Sizes], Grounded],
+    unsure: Collection[Known] = (),
 ) -> Obstacle | None:
-    """The obstacle with the fewest identities; None: none in small instances, or no time to find it."""
+    """The obstacle with the fewest identities; None: none in small instances, or no time to find it.
+
+    unsure: what some step may break.  Where nothing is in the way with all of it, it is not relied on.
+    """
     claims = [*search.active(), *([claim] if claim not in search.claims else [])]
+    sure = [c for c in claims if c == claim or not any(x in unsure for x in search.needed([c]))]
     try:
-        for sizes in instances.sizes(LARGEST):
-            g = grounded(sizes)
-            if g.needed(claims, claim) is None:
-                return _obstacle(instances, search, claim, g)
+        for known in (claims, sure) if len(sure) < len(claims) else (claims,):
+            for sizes in instances.sizes(LARGEST):
+                g = grounded(sizes)
+                if g.needed(known, claim) is None:
+                    return _obstacle(instances, search, claim, g)
     except (TimeoutError, Limit):
         pass
     return None

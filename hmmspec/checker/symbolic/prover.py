@@ -421,7 +421,7 @@ class _Prover:
             reason = f"{reason}; {cycle}" if reason else cycle
         reason = f"{reason}; {self.searched}" if reason else str(self.searched)
         proof = self._proof(reason=reason)
-        obstacle = smallest(self.instances, self.search, known, self._grounded_until(5.0))
+        obstacle = smallest(self.instances, self.search, known, self._grounded_until(5.0), self.undecided)
         if obstacle is not None:
             proof = replace(
                 proof, gap=obstacle.trace, blocked_by=obstacle.blocked_by, sizes=self._params(obstacle.sizes)

@@ -14,6 +14,7 @@ from itertools import product
 
 from hmmspec.checker.explicit.lock_table import waits
 from hmmspec.checker.explicit.locks import standing
+from hmmspec.checker.symbolic.cells import Id, Wording, name_of
 from hmmspec.checker.symbolic.evaluate import Scope
 from hmmspec.checker.symbolic.formulas import FALSE, Formula
 from hmmspec.checker.symbolic.open_encoding import OpenEncoding
@@ -269,20 +270,31 @@ def empty_hands(system: System) -> Iterator[E.Expr]:
 
     What a thread holds is told by where it stands; a rank needs to know.
     """
+    taken = Wording(system).taken
     for t in system.threads:
         me_type = ThreadId(t.name, t.index)
-        names = [E.Local(f"t{i}", x) for i, x in enumerate(t.index)]
         for k in system.locks:
             if not isinstance(k.owner_type, Union) or me_type not in k.owner_type.members:
                 continue
-            index = [E.Local(f"k{i}", x) for i, x in enumerate(k.index)]
+            named = _named((*t.index, *k.index), taken)
+            names, index = named[: len(t.index)], named[len(t.index) :]
             me = E.Cast(E.MakeThreadId(tuple(names), me_type), k.owner_type)
-            binders = tuple(E.Binder(n.name, n.type, E.OverType(n.type)) for n in (*names, *index))
+            binders = tuple(E.Binder(n.name, n.type, E.OverType(n.type)) for n in named)
             for shared in (False, True) if k.readers is not None else (False,):
-                free = E.Not(_is_held(system, k, me, index, shared))
+                held = _is_held(system, k, me, index, shared)
+                free = replace(held, op="!=") if isinstance(held, E.Compare) else E.Not(held)
                 for stands in _stands(system, t, names):
                     body = E.Logic("=>", stands, free)
                     yield E.Quant("forall", binders, None, body, BOOL) if binders else body
+
+
+def _named(types: Sequence[Type], taken: frozenset[str]) -> list[E.Local]:
+    """A name for an element of each type: cpu_1, page_1, page_2; value_1 where the type has no name."""
+    out: list[E.Local] = []
+    for t in types:
+        id_ = Id(getattr(t, "name", None) or "value", sum(x.type == t for x in out))
+        out.append(E.Local(name_of(id_, taken | {x.name for x in out}), t))
+    return out
 
 
 def _stands(system: System, t: ThreadInfo, names: Sequence[E.Expr]) -> Iterator[E.Expr]:

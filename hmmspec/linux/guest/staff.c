@@ -181,7 +181,7 @@ enum status reset(bool end_all)
 	for (int n = 0; n < WORKERS; n++) {
 		uint32_t state = atomic_load(&worker(n)->state);
 
-		if (n == servant)
+		if (n == servant && !end_all)
 			continue;
 		/* A fork whose parent was killed meanwhile. */
 		for (int tries = 0; state == STARTING && tries < 50; tries++) {
@@ -217,6 +217,8 @@ enum status reset(bool end_all)
 				spare[n][d] = (int)syscall(SYS_pidfd_getfd, pidfd(n), 100 + d, 0);
 		atomic_store(&worker(n)->state, POOL);
 	}
+	if (end_all)
+		servant = NOBODY;
 	for (int n = 0; n < NAMES; n++)
 		atomic_store(&shared->names[n], NOBODY);
 	if (atomic_load(&shared->pinned) != NOBODY)
