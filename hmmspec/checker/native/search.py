@@ -119,7 +119,7 @@ class Search:
         self._begun = False  # whether all start states, or all states of a checkpoint, are entered
         self.memory = _memory(options)
         self.folder = spill_folder(options, compiled)
-        self.library = library
+        self.loaded = library
         self.engine = self._made()
 
     def __enter__(self) -> Search:
@@ -184,7 +184,7 @@ class Search:
         """An engine without states."""
         threads = self.options.threads or cores()
         with spill_file(self.folder) as file:
-            return Engine(self.library, self.memory, self.options.states, threads, self.keep, self.options.seed, file)
+            return Engine(self.loaded, self.memory, self.options.states, threads, self.keep, self.options.seed, file)
 
     def _restore(self, saved: Saved) -> None:
         most, there = self.options.states, saved.header.states
