@@ -377,9 +377,8 @@ class System:
                 continue
             out["rss"] += 1
             out["anon"] += bool(f.flags[head] & ANON)
-            # What a device wrote to its private memory is known of the memory behind it, and comes home with that.
             marked = bool(word & e.DIRTY) and kind in (e.PRES, e.PROTNONE)
-            out["dirty"] += marked or bool(f.flags[head] & DIRTY and kind != e.DEVPRIV)
+            out["dirty"] += marked or bool(f.flags[head] & DIRTY)
             out["huge"] += self.k.tables.slot(mm, vpn) is None
         return out
 

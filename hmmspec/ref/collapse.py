@@ -3,7 +3,7 @@
 Every page must be an ordinary one that nobody but its mapping refers to: locked, off the LRU, with exactly the expected
 references; one that is pinned or on a device stops it, and all is put back.
 
-Source: `mm/khugepaged.c` (collapse_huge_page, __collapse_huge_page_isolate).
+Source: `mm/khugepaged.c` (hpage_collapse_scan_pmd, collapse_huge_page, __collapse_huge_page_isolate).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from hmmspec.ref import notifier
 from hmmspec.ref.cost.timeline import Kind
 from hmmspec.ref.counts import account, add_anon, anon_prepare, remove
 from hmmspec.ref.fault import handle_fault
-from hmmspec.ref.frames import ANON, DEVICE, HUGE, HUGE_ORDER, HUGETLB, PAGE, SWAPBACKED, SWAPCACHE, UPTODATE
+from hmmspec.ref.frames import ANON, DEVICE, HUGE, HUGE_ORDER, HUGETLB, LRU, PAGE, SWAPBACKED, SWAPCACHE, UPTODATE
 from hmmspec.ref.lru import drain_all, isolate, lru_add, putback
 from hmmspec.ref.spaces import UFFD_MISSING, UFFD_WP, WRITE, Mm, Vma
 from hmmspec.ref.state import Kernel
@@ -31,7 +31,8 @@ def collapse(k: Kernel, t: Task, mm: Mm, pmd: int) -> Steps[str]:
     word = mm.pmd.get(pmd, 0)
     if word & e.KIND != e.TABLE:
         return "" if word & e.KIND in (e.PRES, e.PROTNONE, e.ZERO) else "EINVAL"  # it is huge already
-    if vma.flags & (UFFD_MISSING | UFFD_WP) and (refused := _watched(k, mm, first)):
+    yield from drain_all(k, t)
+    if refused := _refused(k, vma, first):
         return refused
     yield from _swap_in(k, t, vma, first)
     yield from drain_all(k, t)
@@ -53,20 +54,33 @@ def collapse(k: Kernel, t: Task, mm: Mm, pmd: int) -> Steps[str]:
     return "EAGAIN" if taken is None else ""
 
 
-def _watched(k: Kernel, mm: Mm, first: int) -> str:
-    """Why pages that userfaultfd watches are not put together: holes are told of, and protection is for each page."""
+def _refused(k: Kernel, vma: Vma, first: int) -> str:
+    """Why pages are not put together, as a first look finds it (hpage_collapse_scan_pmd); '' if nothing speaks
+    against it.  Of userfaultfd's pages holes are told of, and protection is for each page."""
+    f, writable = k.frames, False
     for vpn in range(first, first + HUGE):
-        word = k.tables.read(mm, vpn)
-        if word & e.KIND in (e.NONE, e.ZERO):
-            return "EBUSY"
-        if word & e.UFFD or (word & e.KIND == e.MARKER and word >> e.SHIFT == e.UFFD_MARK):
+        word = k.tables.read(vma.mm, vpn)
+        kind, pfn = word & e.KIND, word >> e.SHIFT
+        if word & e.UFFD or (kind == e.MARKER and pfn == e.UFFD_MARK):
             return "EINVAL"
-    return ""
+        if kind in (e.NONE, e.ZERO) and vma.flags & (UFFD_MISSING | UFFD_WP):
+            return "EBUSY"
+        if kind not in (e.PRES, e.PROTNONE):
+            continue  # a hole, or what comes back by a fault
+        writable = writable or bool(word & e.WRITE)
+        head = f.head(pfn)
+        if f.flags[head] & DEVICE or not f.flags[head] & ANON:
+            return "EINVAL"
+        cached = f.pages(head) if f.flags[head] & SWAPCACHE else 0
+        if not f.flags[head] & LRU or f.lock[head] or f.refcount[head] != f.folio_mapcount(head) + cached:
+            return "EAGAIN"
+    return "" if writable else "EINVAL"
 
 
 def _swap_in(k: Kernel, t: Task, vma: Vma, first: int) -> Steps[None]:
+    """What is in swap, or on a device, comes back."""
     for vpn in range(first, first + HUGE):
-        if k.tables.read(vma.mm, vpn) & e.KIND == e.SWAP:
+        if k.tables.read(vma.mm, vpn) & e.KIND in (e.SWAP, e.DEVPRIV, e.DEVEXCL, e.MIGR):
             yield from handle_fault(k, t, vma.mm, vpn, False)
 
 

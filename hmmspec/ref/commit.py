@@ -16,7 +16,18 @@ from hmmspec.ref import selection as sel
 from hmmspec.ref.cost.timeline import Kind
 from hmmspec.ref.entries import KIND, NONE, TABLE, ZERO
 from hmmspec.ref.fault import make_table
-from hmmspec.ref.frames import ACTIVE, ANON, DEVICE, DIRTY, HUGE, SWAPBACKED, SWAPCACHE, UPTODATE
+from hmmspec.ref.frames import (
+    ACTIVE,
+    ANON,
+    DEVICE,
+    DIRTY,
+    HUGE,
+    PRIVATE_DEVICE,
+    SWAPBACKED,
+    SWAPCACHE,
+    UPTODATE,
+    WRITTEN_BEHIND,
+)
 from hmmspec.ref.migrate_args import MigrateArgs, cache_references, is_fault_page, unlock_page
 from hmmspec.ref.spaces import UFFD_MISSING, Mm
 from hmmspec.ref.state import Kernel
@@ -87,6 +98,8 @@ def move_identity(k: Kernel, args: MigrateArgs, head: int, new: int) -> bool:
         return False  # pages of a cache move by core's own migration, which this is not
     f.mapping[new], f.index[new] = f.mapping[head], f.index[head]
     f.flags[new] = f.flags[new] & ~MOVED_FLAGS | f.flags[head] & MOVED_FLAGS
+    if f.flags[head] & WRITTEN_BEHIND:
+        f.flags[new] |= WRITTEN_BEHIND if f.flags[new] & PRIVATE_DEVICE else DIRTY
     if "charge-not-moved" not in k.defects:
         f.memcg[new], f.memcg[head] = f.memcg[head], 0
     return True

@@ -27,6 +27,7 @@ from hmmspec.ref.spaces import (
     SHARED,
     UFFD_MISSING,
     UFFD_WP,
+    WRITE,
     AnonVma,
     File,
     Mm,
@@ -175,7 +176,9 @@ def _copy_entry(k: Kernel, t: Task, vma: Vma, new: Vma, vpn: int, source: int, t
             add_anon(k, new, vpn, spare, True)
             account(k, new.mm, spare, 1)
             lru_add(k, t, spare)
-            words[target] = word & e.KIND | word & e.WRITE | e.DIRTY | e.SOFT | spare << e.SHIFT
+            # As its VMA allows, whatever the parent's entry does: the copy is nobody else's.
+            may_write = e.WRITE if new.flags & WRITE else 0
+            words[target] = word & e.KIND | may_write | e.DIRTY | e.SOFT | spare << e.SHIFT
             return
         k.put(spare, "alloc")
     cow = vma.cow

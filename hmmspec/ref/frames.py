@@ -43,6 +43,7 @@ COHERENT_DEVICE: Final = 1 << 10
 RESERVED: Final = 1 << 11  # the zero page and other frames that nobody counts
 HUGETLB: Final = 1 << 12
 HWPOISON: Final = 1 << 13
+WRITTEN_BEHIND: Final = 1 << 15  # a device wrote the memory behind its private page: dirty when it comes home
 WRITEBACK: Final = 1 << 14
 DEVICE: Final = PRIVATE_DEVICE | COHERENT_DEVICE
 

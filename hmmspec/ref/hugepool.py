@@ -17,13 +17,14 @@ from hmmspec.ref.spaces import HUGETLB, SHARED, Vma
 
 @dataclass(eq=False)
 class HugePages:
-    """`free`: pages that nobody has; `promised` of these are for mappings that did not take theirs yet."""
+    """`free`: pages that nobody has; `promised` of these are for mappings that did not take theirs yet.
+
+    returning: heads that are promised to their mapping again when they are free.
+    """
 
     free: int
     promised: int = 0
-    returning: set[int] = field(
-        default_factory=set
-    )  # heads that are promised to their mapping again when they are free
+    returning: set[int] = field(default_factory=set)
 
     @property
     def available(self) -> int:

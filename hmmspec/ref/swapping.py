@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from hmmspec.ref import entries as e
 from hmmspec.ref.cost.timeline import Kind
+from hmmspec.ref.counts import may_be_pinned
 from hmmspec.ref.frames import ANON, DEVICE, DIRTY, HUGE, HUGETLB, LRU, PAGE, SWAPBACKED, SWAPCACHE, UPTODATE
 from hmmspec.ref.lru import drain_cpu, isolate, putback
 from hmmspec.ref.rmap import places, try_to_unmap
@@ -168,6 +169,8 @@ def _reclaim(k: Kernel, t: Task, head: int) -> Steps[bool]:
     if anon and f.flags[head] & SWAPBACKED and not f.flags[head] & SWAPCACHE:
         if not any(vma for vma, _, _ in places(k, head)) or not f.folio_mapcount(head):
             return False
+        if may_be_pinned(k, head):
+            return False  # it would come back at once; nobody hears of it
         slot = None if k.fails("swap") else swap.take()
         if slot is None:
             return False

@@ -29,6 +29,7 @@ from hmmspec.ref.frames import (
     HUGE,
     PAGE,
     PRIVATE_DEVICE,
+    WRITTEN_BEHIND,
     ZERO_PFN,
 )
 from hmmspec.ref.migrate import setup
@@ -201,7 +202,8 @@ def _write_some(k: Kernel, b: Binding, start: int, data: Bytes) -> int:
     if f.data is not None and len(pfns):
         f.data[pfns] = data[: len(pfns)]
     if "device-write-stays-clean" not in k.defects:
-        f.v.flags[pfns - f.v.tail[pfns]] |= DIRTY
+        heads = pfns - f.v.tail[pfns]
+        f.v.flags[heads] |= np.where(f.v.flags[heads] & PRIVATE_DEVICE, WRITTEN_BEHIND, DIRTY)
     return len(pfns)
 
 

@@ -1,5 +1,5 @@
-"""What Linux 6.12.117 answered about pages that were shared, and about pages that userfaultfd watches (see
-`test_linux_told.py`)."""
+"""What Linux 6.12.117 answered about pages that were shared or pinned, and about pages that are put together to a huge
+one (see `test_linux_told.py`)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.conform.test_linux_told import answers
 
 AREA = c.Mmap("p0", 0, 512)
 WATCHED = c.UffdWp("p0", 0, 512)
+OPEN = c.Open("p0", "dev0")
 COLLAPSE = c.Madvise("p0", 0, 512, "collapse")
 
 TOLD: dict[str, tuple[tuple[Command, ...], Result]] = {
@@ -39,6 +40,17 @@ TOLD: dict[str, tuple[tuple[Command, ...], Result]] = {
         ),
         Result(cpages=1, faults=0, stamps=(1,)),
     ),
+    "the child's copy of a pinned page is writable, though the parent's is not": (
+        (
+            c.Mmap("p0", 0, 1),
+            c.Gup("p0", 0, pin=True, longterm=True, hold="h0"),
+            c.Fork("p0", "p1"),
+            c.Open("p1", "dev2"),
+            c.MigrateToDevice("p1", "dev2", 0),
+            c.Snapshot("p1", "dev2", 0),
+        ),
+        Result(cpages=1, snapshot=(0x42,)),
+    ),
     "pages that were all written may be put together though userfaultfd watches them": (
         (AREA, WATCHED, c.Store("p0", 0, 512), COLLAPSE),
         Result(),
@@ -46,6 +58,45 @@ TOLD: dict[str, tuple[tuple[Command, ...], Result]] = {
     "pages that are protected may not": (
         (AREA, c.Store("p0", 0, 512), WATCHED, COLLAPSE),
         Result("EINVAL"),
+    ),
+    "pages that nobody may write are not put together": (
+        (AREA, c.Load("p0", 0, 512), COLLAPSE),
+        Result("EINVAL"),
+    ),
+    "nor is one of private device memory with holes around it": (
+        (AREA, OPEN, c.MigrateToDevice("p0", "dev0", 7), COLLAPSE),
+        Result("EINVAL"),
+    ),
+    "with a page that may be written it comes back, and all are put together": (
+        (AREA, OPEN, c.MigrateToDevice("p0", "dev0", 7), c.Store("p0", 8), COLLAPSE),
+        Result(),
+    ),
+    "a page of coherent memory stays where it is": (
+        (AREA, c.Open("p0", "dev2"), c.Store("p0", 8), c.MigrateToDevice("p0", "dev2", 7), COLLAPSE),
+        Result("EINVAL"),
+    ),
+    "a page that is referred to is not put together with others": (
+        (AREA, c.Store("p0", 0, 512), c.Gup("p0", 3, hold="h0"), COLLAPSE),
+        Result("EAGAIN"),
+    ),
+    "a page that was written is dirty on a device, too": (
+        (c.Mmap("p0", 0, 1), OPEN, c.Store("p0", 0), c.MigrateToDevice("p0", "dev0", 0), c.Smaps("p0", 0)),
+        Result(counts=(("rss", 1), ("anon", 1), ("swap", 0), ("dirty", 1), ("huge", 0))),
+    ),
+    "what the device writes to its private memory does not show there": (
+        (c.Mmap("p0", 0, 1), OPEN, c.MigrateToDevice("p0", "dev0", 0), c.DevWrite("p0", "dev0", 0), c.Smaps("p0", 0)),
+        Result(counts=(("rss", 1), ("anon", 1), ("swap", 0), ("dirty", 0), ("huge", 0))),
+    ),
+    "reclaim leaves a pinned page alone, and devices hear nothing": (
+        (
+            c.Mmap("p0", 0, 1),
+            OPEN,
+            c.Gup("p0", 0, pin=True, longterm=True, hold="h0"),
+            c.DevRead("p0", "dev0", 0),
+            c.Madvise("p0", 0, 1, "pageout"),
+            c.DevRead("p0", "dev0", 0),
+        ),
+        Result(cpages=1, faults=0, stamps=(0,)),
     ),
     "holes that userfaultfd is told of stay holes": (
         (AREA, c.Store("p0", 0), WATCHED, c.UffdWp("p0", 0, 512, False), COLLAPSE),

@@ -33,6 +33,7 @@ from hmmspec.ref.frames import (
     SWAPCACHE,
     UPTODATE,
     WRITEBACK,
+    WRITTEN_BEHIND,
     Pfns,
 )
 from hmmspec.ref.state import Kernel
@@ -116,7 +117,9 @@ def _exchanged(words: Words, flags: Ints, new: Pfns, memory: DeviceMemory | None
     wrote = (words & e.DIRTY != 0) & (present != 0)
     waiting = e.to_migration(words, exclusive, present)
     base = 0 if memory is None else memory.flag | UPTODATE
+    behind = WRITTEN_BEHIND if memory is not None and memory.private else DIRTY
     made = flags & MOVED_FLAGS | base & ~MOVED_FLAGS | wrote * np.int32(DIRTY)
+    made |= (flags & WRITTEN_BEHIND != 0) * np.int32(behind)
     dirty = (made & DIRTY != 0).astype(np.int64)
     private: Any = int(memory is not None and memory.private)
     mapped = e.from_migration(waiting, new, private, dirty)
