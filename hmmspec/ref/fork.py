@@ -191,10 +191,10 @@ def _copy_entry(k: Kernel, t: Task, vma: Vma, new: Vma, vpn: int, source: int, t
             words[target] = word & ~(e.YOUNG | (0 if cow else e.DIRTY)) & keep
         case e.DEVPRIV:
             _share(k, new, pfn, 1)
-            if cow and "fork-keeps-device-write" not in k.defects:
-                word &= ~e.WRITE
+            if cow and word & e.WRITE and "fork-keeps-device-write" not in k.defects:
+                word &= ~(e.WRITE | e.SOFT)  # copy_nonpresent_pte says why nobody misses soft-dirty
                 words[source] = word
-            words[target] = word & ~e.SOFT & keep
+            words[target] = word & keep
         case e.DEVEXCL:
             _share(k, new, pfn, 1)
             words[target] = word

@@ -98,18 +98,22 @@ def munmap(k: Kernel, t: Task, mm: Mm, start: int, count: int) -> Steps[None]:
 
 
 def _unmap(k: Kernel, t: Task, mm: Mm, start: int, end: int) -> Steps[None]:
-    """What munmap does with mmap_lock held for writing: detach the VMAs, call the notifiers, clear, free tables."""
+    """What munmap does with mmap_lock held for writing: detach the VMAs, call the notifiers, clear, free tables.
+
+    The notifiers hear once, of all that was asked for, with the holes between the VMAs (unmap_vmas).
+    """
     gone = yield from carve(k, t, mm, start, end)
     for vma in gone:
         mm.vmas.remove(vma)
+    event = notifier.Event(notifier.UNMAP, start, end)
+    told = bool(gone) and "munmap-no-notifier" not in k.defects
+    if told:
+        yield from notifier.start(k, t, mm, event)
     for vma in gone:
-        event = notifier.Event(notifier.UNMAP, vma.start, vma.end)
-        quiet = "munmap-no-notifier" in k.defects
-        if not quiet:
-            yield from notifier.start(k, t, mm, event)
         yield from zap_range(k, t, vma, vma.start, vma.end)
-        if not quiet:
-            yield from notifier.end(k, t, mm, event)
+    if told:
+        yield from notifier.end(k, t, mm, event)
+    for vma in gone:
         close(k.huge_pages, vma)
         unlink(k, vma)
     if "zap-stops-early" not in k.defects:

@@ -171,4 +171,4 @@ def _moved(k: Kernel, word: int, armed: bool) -> int:
         word &= ~e.UFFD
     if kind == e.DEVPRIV and "mremap-loses-write" in k.defects:
         word &= ~e.WRITE
-    return word | e.SOFT if kind not in (e.ZERO, e.MARKER) else word
+    return word | e.SOFT if kind != e.MARKER else word

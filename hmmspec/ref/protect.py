@@ -100,10 +100,13 @@ def new_protection(k: Kernel, vma: Vma, word: int) -> int:
 
 
 def _not_present(k: Kernel, word: int) -> int:
-    """An entry that is not present without write permission, whoever changes protections, and why."""
+    """An entry that is not present without write permission, whoever changes protections, and why.
+
+    That of a page on a device loses its soft-dirty bit, too: change_pte_range says why nobody misses it.
+    """
     kind = word & e.KIND
-    if kind == e.DEVPRIV:
-        return word if "mprotect-keeps-device-write" in k.defects else word & ~e.WRITE
+    if kind == e.DEVPRIV and word & e.WRITE:
+        return word if "mprotect-keeps-device-write" in k.defects else word & ~(e.WRITE | e.SOFT)
     if kind == e.DEVEXCL:
         return word & ~e.WRITE
     if kind == e.MIGR and word & e.WRITE:

@@ -83,6 +83,58 @@ TOLD: dict[str, tuple[tuple[Command, ...], Result]] = {
         (c.Mmap("p0", 0, 1), OPEN, c.Store("p0", 0), c.MigrateToDevice("p0", "dev0", 0), c.Smaps("p0", 0)),
         Result(counts=(("rss", 1), ("anon", 1), ("swap", 0), ("dirty", 1), ("huge", 0))),
     ),
+    "a page on a device that may be written no more is not soft-dirty any more": (
+        (
+            c.Mmap("p0", 0, 1),
+            c.ClearSoftDirty("p0"),
+            OPEN,
+            c.Store("p0", 0),
+            c.MigrateToDevice("p0", "dev0", 0),
+            c.Mprotect("p0", 0, 1, "r"),
+            c.Pagemap("p0", 0),
+        ),
+        Result(cpages=1, pagemap=(2,)),
+    ),
+    "nor is it after a fork": (
+        (
+            c.Mmap("p0", 0, 1),
+            c.ClearSoftDirty("p0"),
+            OPEN,
+            c.Store("p0", 0),
+            c.MigrateToDevice("p0", "dev0", 0),
+            c.Fork("p0", "p1"),
+            c.Pagemap("p0", 0),
+        ),
+        Result(cpages=1, pagemap=(2,)),
+    ),
+    "a child has the soft-dirty bit of a page on a device that nobody may write": (
+        (
+            c.Mmap("p0", 0, 1),
+            c.Store("p0", 0),
+            OPEN,
+            c.Mprotect("p0", 0, 1, "r"),
+            c.MigrateToDevice("p0", "dev0", 0),
+            c.Fork("p0", "p1"),
+            c.ClearSoftDirty("p0"),
+            c.Pagemap("p1", 0),
+        ),
+        Result(cpages=1, pagemap=(6,)),
+    ),
+    "devices hear of all that is unmapped, with holes": (
+        (
+            c.Mmap("p0", 0, 3),
+            c.Mmap("p0", 5, 1),
+            OPEN,
+            c.DevRead("p0", "dev0", 5),
+            c.Munmap("p0", 2, 3),
+            c.DevRead("p0", "dev0", 5),
+        ),
+        Result(cpages=1, faults=1, stamps=(0,)),
+    ),
+    "what mremap moves counts as written, the zero page, too": (
+        (c.Mmap("p0", 0, 1), c.Load("p0", 0), c.ClearSoftDirty("p0"), c.Mremap("p0", 0, 1, 1), c.Pagemap("p0", 1)),
+        Result(cpages=1, pagemap=(5,)),
+    ),
     "what the device writes to its private memory does not show there": (
         (c.Mmap("p0", 0, 1), OPEN, c.MigrateToDevice("p0", "dev0", 0), c.DevWrite("p0", "dev0", 0), c.Smaps("p0", 0)),
         Result(counts=(("rss", 1), ("anon", 1), ("swap", 0), ("dirty", 0), ("huge", 0))),
