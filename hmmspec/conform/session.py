@@ -24,6 +24,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -333,12 +334,16 @@ class Explorer:
 
     def _fresh(self, shape: Shape, number: int) -> None:
         """A round of programs that have nothing to do with each other."""
-        program = programs_from(shape, number)
-        for _ in range(CHUNK):
-            if self.enough:
-                raise Stop
-            if self.run(program()).findings:
-                break
+        draw = programs_from(shape, number)
+        # The next one is made while the target works: some of them leave us waiting.
+        with ThreadPoolExecutor(1, "next-program") as ahead:
+            program = ahead.submit(draw)
+            for _ in range(CHUNK):
+                if self.enough:
+                    raise Stop
+                now, program = program.result(), ahead.submit(draw)
+                if self.run(now).findings:
+                    break
 
     def _drawn(self, shape: Shape, number: int) -> None:
         """A round of programs that Hypothesis draws, varies, and makes small if one has a finding."""

@@ -178,6 +178,8 @@ class Machine:
         rate = clock_rate() if accel == "tcg" else None
         words = [
             "console=ttyS0", "panic=-1", "oops=panic", f"mem={SYSTEM_MIB}M", "mitigations=off",
+            # Grace periods of RCU are short: device memory that goes away waits for several, one after the other.
+            "rcupdate.rcu_expedited=1",
             # On a busy host timers come late: that is no reason to distrust a clock, nor a way to find out its rate.
             "no_timer_check", "tsc=reliable", *([f"tsc_early_khz={rate}"] if rate else []), "printk.devkmsg=on",
             *(f"test_hmm.spm_addr_dev{n}={address:#x}" for n, address in enumerate(COHERENT)),
