@@ -176,14 +176,17 @@ def _fault_piece(k: Kernel, t: Task, b: Binding, start: int, end: int, default: 
 
 
 def walk(
-    k: Kernel, t: Task, b: Binding, start: int, end: int, default: int, *, charged: bool = True
+    k: Kernel, t: Task, b: Binding, start: int, end: int, default: int, *, charged: bool = True, locked: bool = False
 ) -> Steps[tuple[HmmRange | None, int]]:
-    """One attempt at hmm_range_fault with its sequence; None: an invalidation came, try again."""
+    """One attempt at hmm_range_fault with its sequence; None: an invalidation came, try again.
+
+    locked: the caller holds mmap_lock."""
     epoch = b.epoch
     words = np.zeros(end - start, np.int64)
     r = HmmRange(b.mm, b.sub, start, end, b.device.memory.id, words, default, charged=charged)
     r.seq = yield from notifier.read_begin(k, t, b.sub)
-    yield from b.mm.mmap_lock.read(t)
+    if not locked:
+        yield from b.mm.mmap_lock.read(t)
     try:
         yield from hmm_range_fault(k, t, r)
     except Errno as error:
@@ -191,7 +194,8 @@ def walk(
             return None, epoch
         raise
     finally:
-        b.mm.mmap_lock.release(t)
+        if not locked:
+            b.mm.mmap_lock.release(t)
     return r, epoch
 
 
@@ -229,12 +233,13 @@ def remap(k: Kernel, t: Task, b: Binding, start: int, wanted: Words) -> Steps[No
     """Store wanted mirror words (0: none) for those pages that the CPU's table still has where the driver put them.
 
     The driver moved these pages and could simply store the words, were it not for others that may have unmapped them
-    since (MADV_DONTNEED needs only the same mode of mmap_lock): so it looks, as for any other page.
+    since (MADV_DONTNEED needs only the same mode of mmap_lock): so it looks, as for any other page.  mmap_lock is held
+    for reading.
     """
     if not wanted.any():
         return
     for _ in range(ROUNDS):
-        r, epoch = yield from walk(k, t, b, start, start + len(wanted), 0, charged=False)
+        r, epoch = yield from walk(k, t, b, start, start + len(wanted), 0, charged=False, locked=True)
         if r is None:
             continue
         yield from b.mutex.acquire(t)

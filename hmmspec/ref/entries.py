@@ -129,8 +129,8 @@ def to_swap(e: W_, slot: W_, exclusive: W_) -> W_:
 
 
 def to_exclusive(e: W_) -> W_:
-    """The device-exclusive entry for a writable present mapping (`make_device_exclusive`): only soft-dirty is kept."""
-    return DEVEXCL | (e & SOFT) | e >> SHIFT << SHIFT
+    """The device-exclusive entry for a present mapping (`make_device_exclusive`): soft-dirty and uffd-wp are kept."""
+    return DEVEXCL | (e & (SOFT | UFFD)) | e >> SHIFT << SHIFT
 
 
 def from_exclusive(e: W_, writable: W_, dirty: W_) -> W_:

@@ -10,7 +10,7 @@ restore_exclusive_pte); b756a3b5e7ea, and the clean-up of 2025 (f495bd7e0d9b: th
 
 from __future__ import annotations
 
-from hmmspec.ref import counts, notifier, thp, tlb
+from hmmspec.ref import counts, notifier, rmap, thp, tlb
 from hmmspec.ref.entries import (
     DEVEXCL,
     KIND,
@@ -29,6 +29,7 @@ from hmmspec.ref.entries import WRITE as ENTRY_WRITE
 from hmmspec.ref.errors import Errno
 from hmmspec.ref.fault import handle_fault
 from hmmspec.ref.frames import ANON, DIRTY, EXCLUSIVE, HUGE
+from hmmspec.ref.gup import touch
 from hmmspec.ref.spaces import HUGETLB as VM_HUGETLB
 from hmmspec.ref.spaces import IO, PFNMAP, READ, WRITE, Fault, Mm, Vma
 from hmmspec.ref.state import Kernel
@@ -71,8 +72,8 @@ def make_range_exclusive(k: Kernel, t: Task, mm: Mm, first: int, count: int, own
     """As kernels before 6.15 do it: the frames of the pages that could be got, each locked and with a reference
     'exclusive'; None for one that could not be made exclusive.  The list ends before a page that could not be got.
 
-    mmap_lock is held for reading.  All mappings of a folio become exclusive at once, so the other pages of a large one
-    find it locked, and cannot be.
+    mmap_lock is held for reading.  All mappings of a folio become exclusive at once, by its first page; the others of a
+    large one cannot be.
     """
     got: list[int] = []
     for vpn in range(first, first + count):
@@ -82,23 +83,43 @@ def make_range_exclusive(k: Kernel, t: Task, mm: Mm, first: int, count: int, own
             break
     out: list[int | None] = []
     for vpn, pfn in enumerate(got, first):
-        head = k.frames.head(pfn)
         done = False
-        if k.folio_locks.trylock(t, head):
-            if k.frames.flags[head] & ANON:
-                event = notifier.Event(notifier.EXCLUSIVE, vpn, vpn + 1, owner)
-                yield from notifier.start(k, t, mm, event)
-                done = yield from _convert(k, t, mm, vpn, pfn)
-                for other in range(vpn - (pfn - head), vpn - (pfn - head) + k.frames.pages(head)) if done else ():
-                    if other != vpn:
-                        yield from _convert(k, t, mm, other, head + other - vpn + pfn - head)
-                yield from notifier.end(k, t, mm, event)
+        if k.frames.head(pfn) == pfn and k.folio_locks.trylock(t, pfn):
+            done = bool(k.frames.flags[pfn] & ANON) and (yield from _convert_all(k, t, mm, vpn, pfn, owner))
             if not done:
-                k.folio_locks.unlock(t, head)
+                k.folio_locks.unlock(t, pfn)
         if not done:
             k.put(pfn, "exclusive")
         out.append(pfn if done else None)
     return out
+
+
+def _convert_all(k: Kernel, t: Task, mm: Mm, vpn: int, head: int, owner: int) -> Steps[bool]:
+    """Replace every mapping of a locked folio; whether that was all, and the one that is asked for could be written.
+
+    Each VMA that may have one is told, whether or not it has; none of them once the folio is mapped no more.
+    """
+    known = rmap.reverse_map(k, head)
+    if known is None:
+        return False
+    yield from known.lock.read(t)
+    left, valid = k.frames.folio_mapcount(head), False
+    for vma, low, count in rmap.places(k, head):
+        event = notifier.Event(notifier.EXCLUSIVE, low, low + count, owner)
+        yield from notifier.start(k, t, vma.mm, event)
+        good = True
+        for at, huge in rmap.mappings(k, head, rmap.MAPS, low, low + count, vma.mm):
+            e = k.tables.read(vma.mm, at)
+            good = not huge and (yield from _convert(k, t, vma.mm, at, e >> SHIFT, writable=False))
+            if not good:
+                break
+            left -= 1
+            valid = valid or (vma.mm is mm and at == vpn and bool(e & ENTRY_WRITE))
+        yield from notifier.end(k, t, vma.mm, event)
+        if not good or not left:
+            break
+    known.lock.release(t)
+    return valid and not left
 
 
 def _writable_page(k: Kernel, t: Task, mm: Mm, vpn: int) -> Steps[int]:
@@ -121,6 +142,7 @@ def _writable_page(k: Kernel, t: Task, mm: Mm, vpn: int) -> Steps[int]:
             e = k.tables.words[slot]
             if e & KIND == PRES and e & ENTRY_WRITE:
                 k.get(e >> SHIFT, "exclusive")
+                touch(k, mm, vpn)
                 lock.release(t)
                 return e >> SHIFT
             lock.release(t)
@@ -132,15 +154,16 @@ def _writable_page(k: Kernel, t: Task, mm: Mm, vpn: int) -> Steps[int]:
     raise Errno("EBUSY")
 
 
-def _convert(k: Kernel, t: Task, mm: Mm, vpn: int, pfn: int) -> Steps[bool]:
-    """Replace the mapping, if it is still the one that was found."""
+def _convert(k: Kernel, t: Task, mm: Mm, vpn: int, pfn: int, *, writable: bool = True) -> Steps[bool]:
+    """Replace the mapping, if it is still the one that was found; `writable`: and can be written."""
     slot = k.tables.slot(mm, vpn)
     if slot is None:
         return False
     lock = k.tables.lock(slot >> 9)
     yield from lock.acquire(t)
     e = k.tables.words[slot]
-    if k.tables.slot(mm, vpn) != slot or e & KIND != PRES or e >> SHIFT != pfn or not e & ENTRY_WRITE:
+    same = k.tables.slot(mm, vpn) == slot and e & KIND in (PRES, PROTNONE) and e >> SHIFT == pfn
+    if not same or (writable and not e & ENTRY_WRITE):
         lock.release(t)
         return False
     k.tables.words[slot] = NONE

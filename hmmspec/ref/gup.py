@@ -18,7 +18,7 @@ from hmmspec.ref.anon import write_fault
 from hmmspec.ref.cost.timeline import Kind
 from hmmspec.ref.errors import Errno
 from hmmspec.ref.fault import Fault, handle_fault
-from hmmspec.ref.frames import ANON, COHERENT_DEVICE, EXCLUSIVE, RESERVED
+from hmmspec.ref.frames import ANON, COHERENT_DEVICE, DIRTY, EXCLUSIVE, HUGE, RESERVED
 from hmmspec.ref.hugetlb import hugetlb_fault
 from hmmspec.ref.lru import drain_all
 from hmmspec.ref.spaces import HUGETLB, IO, PFNMAP, READ, SHARED, WRITE, Mm, Vma
@@ -98,7 +98,7 @@ def _collect(
             assert vma is not None
             if t.signal or k.fails("signal"):
                 raise Errno("EINTR")
-            pfn = yield from _slow(k, t, mm, vpn, write, pin, longterm, holder)
+            pfn = yield from _slow(k, t, mm, vpn, write, pin, longterm, holder, touched=fast or not pin)
             if pfn is not None:
                 got.append(pfn)
                 tries = 0
@@ -168,7 +168,7 @@ def _ungrab(k: Kernel, pfn: int, pin: bool, holder: str) -> None:
 
 
 def _slow(
-    k: Kernel, t: Task, mm: Mm, vpn: int, write: bool, pin: bool, longterm: bool, holder: str
+    k: Kernel, t: Task, mm: Mm, vpn: int, write: bool, pin: bool, longterm: bool, holder: str, touched: bool
 ) -> Steps[int | None]:
     """Under the page-table lock: the frame, with its reference, or None: a fault is needed."""
     row = k.tables.row(mm, vpn)
@@ -177,8 +177,22 @@ def _slow(
     pfn = _look(k, mm, vpn, write, pin, longterm)
     if pfn is not None and not _grab(k, pfn, pin, holder):
         pfn = None
+    if pfn is not None and write and touched:
+        touch(k, mm, vpn)
     lock.release(t)
     return pfn
+
+
+def touch(k: Kernel, mm: Mm, vpn: int) -> None:
+    """A page that was looked up to be written counts as written from now on (FOLL_TOUCH): all but pin_user_pages() and
+    what needs no lock have it so.  The caller holds the page-table lock."""
+    word = mm.pmd.get(vpn // HUGE, e.NONE)
+    if word & e.KIND == e.PRES:
+        mm.pmd[vpn // HUGE] = word | e.DIRTY | e.SOFT
+        return
+    word = k.tables.read(mm, vpn)
+    if not word & e.DIRTY:
+        k.frames.flags[k.frames.head(word >> e.SHIFT)] |= DIRTY
 
 
 def _fault(k: Kernel, t: Task, mm: Mm, vma: Vma, vpn: int, write: bool, pin: bool, longterm: bool) -> Steps[str]:

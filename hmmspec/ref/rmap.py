@@ -56,7 +56,7 @@ def _offset(vma: Vma) -> int:
     return vma.offset
 
 
-def _mappings(k: Kernel, head: int, kinds: tuple[int, ...], low: int, high: int, mm: Mm) -> Iterator[tuple[int, bool]]:
+def mappings(k: Kernel, head: int, kinds: tuple[int, ...], low: int, high: int, mm: Mm) -> Iterator[tuple[int, bool]]:
     """(vpn, huge) of entries in `[low, high)` in the folio; looked at without locks, again for each."""
     pages = k.frames.pages(head)
     vpn = low
@@ -97,10 +97,10 @@ def _walk(
         event = notifier.Event(notifier.CLEAR, low, low + count)
         if notify and "rmap-no-notifier" not in k.defects:
             yield from notifier.start(k, t, mm, event)
-        for vpn, huge in _mappings(k, head, kinds, low, low + count, mm):
+        for vpn, huge in mappings(k, head, kinds, low, low + count, mm):
             lock = lock_of(k, mm, vpn, huge)
             yield from lock.acquire(t)
-            still = next(_mappings(k, head, kinds, vpn, vpn + 1, mm), None) == (vpn, huge)
+            still = next(mappings(k, head, kinds, vpn, vpn + 1, mm), None) == (vpn, huge)
             good = not still or change(vma, vpn, huge)
             lock.release(t)
             yield "pte written"
@@ -226,10 +226,10 @@ def restore_walk(k: Kernel, t: Task, source: int, target: int, change: Callable[
         return
     yield from known.lock.read(t)
     for vma, low, count in places(k, target):
-        for vpn, huge in _mappings(k, source, (e.MIGR,), low, low + count, vma.mm):
+        for vpn, huge in mappings(k, source, (e.MIGR,), low, low + count, vma.mm):
             lock = lock_of(k, vma.mm, vpn, huge)
             yield from lock.acquire(t)
-            if next(_mappings(k, source, (e.MIGR,), vpn, vpn + 1, vma.mm), None) == (vpn, huge):
+            if next(mappings(k, source, (e.MIGR,), vpn, vpn + 1, vma.mm), None) == (vpn, huge):
                 change(vma, vpn, huge)
             lock.release(t)
             yield "pte written"

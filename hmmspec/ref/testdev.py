@@ -238,7 +238,6 @@ def send_range(k: Kernel, t: Task, b: Binding, page: int, count: int) -> Steps[N
     _check_range(page, count)
     if not mmget(b.mm):
         raise Errno("EINVAL")
-    wanted: list[tuple[int, Words]] = []
     yield from b.mm.mmap_lock.read(t)
     try:
         at = page
@@ -247,12 +246,11 @@ def send_range(k: Kernel, t: Task, b: Binding, page: int, count: int) -> Steps[N
                 at = done
                 continue
             vma, stop = _piece(b.mm, at, page + count)
-            wanted.append((at, (yield from send_piece(k, t, b, vma, at, stop))))
+            words = yield from send_piece(k, t, b, vma, at, stop)
+            yield from remap(k, t, b, at, words)
             at = stop
     finally:
         b.mm.mmap_lock.release(t)
-        for start, words in wanted:
-            yield from remap(k, t, b, start, words)
         yield from mmput(k, t, b.mm)
 
 

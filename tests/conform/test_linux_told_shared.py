@@ -131,6 +131,56 @@ TOLD: dict[str, tuple[tuple[Command, ...], Result]] = {
         ),
         Result(cpages=1, faults=1, stamps=(0,)),
     ),
+    "who is made exclusive has all places told where the page may be": (
+        (
+            c.Mmap("p0", 0, 2),
+            OPEN,
+            c.Store("p0", 0),
+            c.Mremap("p0", 0, 1, to=2, dontunmap=True),
+            c.DevRead("p0", "dev0", 0),
+            c.Exclusive("p0", "dev0", 2),
+            c.DevRead("p0", "dev0", 0),
+        ),
+        Result(cpages=1, faults=1, stamps=(0,)),
+    ),
+    "a page that GUP looked up for writing is dirty": (
+        (
+            OPEN,
+            c.Mmap("p0", 0, 1),
+            c.MigrateToDevice("p0", "dev0", 0),
+            c.MigrateToSystem("p0", "dev0", 0),
+            c.Gup("p0", 0, write=True),
+            c.Smaps("p0", 0),
+        ),
+        Result(counts=(("rss", 1), ("anon", 1), ("swap", 0), ("dirty", 1), ("huge", 0))),
+    ),
+    "it is not if it is pinned under mmap_lock": (
+        (
+            OPEN,
+            c.Mmap("p0", 0, 1),
+            c.MigrateToDevice("p0", "dev0", 0),
+            c.MigrateToSystem("p0", "dev0", 0),
+            c.Gup("p0", 0, write=True, pin=True),
+            c.Smaps("p0", 0),
+        ),
+        Result(counts=(("rss", 1), ("anon", 1), ("swap", 0), ("dirty", 0), ("huge", 0))),
+    ),
+    "of a huge page only the first can be made exclusive, and all are": (
+        (AREA, c.Madvise("p0", 0, 512, "hugepage"), c.Store("p0", 0), OPEN, c.Exclusive("p0", "dev0", 5)),
+        Result("EBUSY"),
+    ),
+    "a page that moved is not in the mirror when one after it has others told": (
+        (
+            c.Mmap("p0", 0, 7),
+            OPEN,
+            c.Store("p0", 0),
+            c.Mremap("p0", 5, 1, to=7, dontunmap=True),
+            c.Store("p0", 7),
+            c.Fork("p0", "p1"),
+            c.MigrateToDevice("p0", "dev0", 6, 2),
+        ),
+        Result("ENOENT"),
+    ),
     "what mremap moves counts as written, the zero page, too": (
         (c.Mmap("p0", 0, 1), c.Load("p0", 0), c.ClearSoftDirty("p0"), c.Mremap("p0", 0, 1, 1), c.Pagemap("p0", 1)),
         Result(cpages=1, pagemap=(5,)),

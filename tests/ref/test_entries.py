@@ -63,7 +63,8 @@ def test_a_place_nobody_may_access_gets_an_entry_nobody_may_use() -> None:
 
 def test_an_exclusive_entry_counts_as_read_only_old_and_clean() -> None:
     word = e.to_exclusive(e.entry(e.PRES, 5, e.WRITE | e.DIRTY | e.YOUNG | e.SOFT | e.UFFD))
-    assert word == e.entry(e.DEVEXCL, 5, e.SOFT)
+    assert word == e.entry(e.DEVEXCL, 5, e.SOFT | e.UFFD)
+    word &= ~e.UFFD
     middle = e.to_migration(word, 1)
     assert middle & (e.WRITE | e.YOUNG | e.DIRTY | e.SOFT) == e.SOFT
     assert e.from_exclusive(word, 1, 1) == e.entry(e.PRES, 5, e.WRITE | e.DIRTY | e.SOFT)

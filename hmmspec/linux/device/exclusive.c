@@ -11,6 +11,16 @@ struct dmirror_exclusive_page {
 	unsigned long addr;
 };
 
+/* What is mapped by a large entry is not exclusive; a walk that looked at its pages would split it. */
+static int dmirror_see_large(pmd_t *pmd, unsigned long addr, unsigned long next, struct mm_walk *walk)
+{
+	pmd_t old = pmdp_get(pmd);
+
+	if (!pmd_present(old) || pmd_leaf(old))
+		walk->action = ACTION_CONTINUE;
+	return 0;
+}
+
 static int dmirror_see_exclusive(pte_t *pte, unsigned long addr, unsigned long next, struct mm_walk *walk)
 {
 	struct dmirror_exclusive_page *found = walk->private;
@@ -53,7 +63,10 @@ static void dmirror_map_exclusive(struct vm_area_struct *vma, unsigned long addr
 
 static void dmirror_end_exclusive_of(struct mm_struct *mm, const struct dmirror_device *mdevice)
 {
-	static const struct mm_walk_ops ops = { .pte_entry = dmirror_see_exclusive };
+	static const struct mm_walk_ops ops = {
+		.pmd_entry = dmirror_see_large,
+		.pte_entry = dmirror_see_exclusive,
+	};
 	struct dmirror_exclusive_page found = { .mdevice = mdevice };
 
 	mmap_read_lock(mm);
