@@ -61,10 +61,10 @@ def _refused(k: Kernel, vma: Vma, first: int) -> str:
     for vpn in range(first, first + HUGE):
         word = k.tables.read(vma.mm, vpn)
         kind, pfn = word & e.KIND, word >> e.SHIFT
-        if word & e.UFFD or (kind == e.MARKER and pfn == e.UFFD_MARK):
-            return "EINVAL"
         if kind in (e.NONE, e.ZERO) and vma.flags & (UFFD_MISSING | UFFD_WP):
             return "EBUSY"
+        if (word & e.UFFD and kind != e.ZERO) or (kind == e.MARKER and pfn == e.UFFD_MARK):
+            return "EINVAL"
         if kind not in (e.PRES, e.PROTNONE):
             continue  # a hole, or what comes back by a fault
         writable = writable or bool(word & e.WRITE)

@@ -134,5 +134,5 @@ def _mapped(k: Kernel, fault: Fault, file: File, head: int) -> int:
     flags = fault.vma.flags
     # Soft-dirty tracking has to see the first write, too; a new mapping counts as written anyway.
     memory = file.disk is None or "files_in_memory" in k.profile
-    free = flags & SHARED and flags & WRITE and flags & SOFTDIRTY and memory and not armed
+    free = flags & SHARED and flags & WRITE and flags & SOFTDIRTY and memory and not flags & UFFD_WP
     return e.entry(e.PRES, head, e.YOUNG | armed | (e.WRITE if free else 0))

@@ -181,6 +181,23 @@ TOLD: dict[str, tuple[tuple[Command, ...], Result]] = {
         ),
         Result("ENOENT"),
     ),
+    "an entry of a shared mapping is for reading where userfaultfd waits for writes": (
+        (
+            c.Mmap("p0", 0, 1, kind="shared"),
+            OPEN,
+            c.UffdWp("p0", 0, 1),
+            c.Store("p0", 0),
+            c.Drain(),
+            c.Madvise("p0", 0, 1, "pageout"),
+            c.Load("p0", 0),
+            c.Snapshot("p0", "dev0", 0),
+        ),
+        Result(cpages=1, snapshot=(1,)),
+    ),
+    "a hole before the first protected page decides": (
+        (AREA, WATCHED, c.Store("p0", 490), c.Open("p0", "dev3"), c.DevRead("p0", "dev3", 0, 512), COLLAPSE),
+        Result("EBUSY"),
+    ),
     "what mremap moves counts as written, the zero page, too": (
         (c.Mmap("p0", 0, 1), c.Load("p0", 0), c.ClearSoftDirty("p0"), c.Mremap("p0", 0, 1, 1), c.Pagemap("p0", 1)),
         Result(cpages=1, pagemap=(5,)),
