@@ -374,13 +374,18 @@ class SeededProgress:
 class ConformProgress:
     """How far a session is: one line that changes on a terminal, a line every ten seconds elsewhere."""
 
-    def __init__(self, stream: TextIO, steps: int) -> None:
+    def __init__(self, stream: TextIO, steps: int, file_every: float = 10.0) -> None:
         self._steps = steps
-        self._line = StatusLine(stream, 0.3, 10.0)
+        self._line = StatusLine(stream, 0.3, file_every)
         self._line.hold()
 
     def __call__(self, session: Session) -> None:
-        if self._line.due():
+        if not self._line.due():
+            return
+        if session.again:
+            what = f"something is wrong after {session.commands:,} commands"
+            self._line.show(f"conform: {what}; looking for it again, and smaller: run {session.again}")
+        else:
             rate = session.commands / session.seconds if session.seconds > 0 else 0.0
             self._line.show(f"conform: {session.commands:,} of {self._steps:,} commands, {rate:,.0f} a second")
 

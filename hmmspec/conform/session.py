@@ -113,7 +113,7 @@ class Session:
     nothing was found; comparison: where two targets are held against each other; unneeded: known differences that no
     run has needed; possible: spec -> transitions that were used by some explanations, but never by all of a call;
     ruled_out: spec -> those that cannot happen on this target (they are not among the missing ones);
-    interrupted: the user did not want to wait.
+    interrupted: the user did not want to wait; again: how often a program was run to see once more what it showed.
     """
 
     target: str
@@ -133,6 +133,7 @@ class Session:
     possible: dict[str, list[str]] = field(default_factory=dict)
     ruled_out: dict[str, list[str]] = field(default_factory=dict)
     interrupted: bool = False
+    again: int = 0
 
 
 # Runs a program, and judges it.
@@ -246,6 +247,14 @@ class Explorer:
             self._progress(s)
         return outcome
 
+    def _play_again(self, program: Program) -> Outcome:
+        """Run a program to see what it showed, or whether a smaller one shows it; that is no step of the session."""
+        outcome = self._play(program)
+        self.session.again += 1
+        if self._progress is not None:
+            self._progress(self.session)
+        return outcome
+
     def _died(self, program: Program, outcome: Outcome) -> None:
         """The target died: if the same program kills it again that is what was found; else the session goes on.
         Raises Stop where it died too often."""
@@ -253,10 +262,11 @@ class Explorer:
         lost = Lost(program, list(outcome.findings), outcome.log, s.commands)
         while lost.repeats < self.plan.repeats and not lost.again:
             lost.repeats += 1
-            lost.again += self._play(program).lost
+            lost.again += self._play_again(program).lost
         if lost.again:
             return
         s.lost.append(lost)
+        s.again = 0
         outcome.findings.clear()
         s.seconds = time.monotonic() - self._begin
         if len(s.lost) > self.plan.restarts:
@@ -432,9 +442,9 @@ class Explorer:
         until = time.monotonic() + patience
 
         def fails(candidate: Program) -> bool:
-            again = self._play(candidate)
+            again = self._play_again(candidate)
             if anew and again.findings and self._renew():
-                again = self._play(candidate)
+                again = self._play_again(candidate)
             if again.findings and self._same(again):
                 if not smaller(small.program, candidate):
                     small.program, small.shown = candidate, again

@@ -40,6 +40,7 @@ KVM_PATIENCE = 5.0  # seconds until a kernel under KVM must have said something
 # busy host gives it up after 30 seconds: then the port has no interrupt, and nobody answers.
 MACHINE = "q35"
 BOOT = 300.0  # seconds a boot may take: on a busy host it takes as many minutes as seconds elsewhere
+SILENCE = 60.0  # seconds of its own in which a machine that boots says nothing: it hangs
 LOG_LINES = 20_000  # lines of the console that are kept; the first hundred always are
 _HEAD = 100
 # Emulated, what protects a kernel from its programs only costs time, and so does the fifth level of page tables.
@@ -57,7 +58,8 @@ class Boot:
     """What is started.
 
     kernel: a bzImage; accel: `auto` tries KVM for a few seconds; cpus: of the machine; arguments: more words for the
-    kernel's command line; qemu: the program; seconds: how long until the agent must have answered.
+    kernel's command line; qemu: the program; seconds: how long until the agent must have answered; silence: how long it
+    may say nothing until then, without what it had to wait for a processor of the host.
     """
 
     kernel: Path
@@ -66,6 +68,7 @@ class Boot:
     qemu: str = QEMU
     cpus: int = CPUS
     seconds: float = BOOT
+    silence: float = SILENCE
 
 
 class Console:
@@ -224,13 +227,18 @@ class Machine:
             if not self.running or time.monotonic() - begin > KVM_PATIENCE:
                 raise MachineError("the kernel says nothing under KVM")
             time.sleep(0.05)
+        lines, since, time_of_its_own = 0, 0.0, OwnTime()
+        patience = min(self.boot.seconds, self.boot.silence, 2.0)
         while True:
-            left = self.boot.seconds - (time.monotonic() - begin)
-            if left <= 0 or not self.running:
-                why = f"the agent did not answer within {self.boot.seconds:g} s" if self.running else "QEMU has ended"
+            own = time_of_its_own.look(self.pid)
+            if lines != self.console.count:
+                lines, since = self.console.count, own
+            if time.monotonic() - begin >= self.boot.seconds or own - since >= self.boot.silence or not self.running:
+                taken = time.monotonic() - begin
+                why = f"the agent did not answer within {taken:.1f} s" if self.running else "QEMU has ended"
                 raise MachineError(f"the machine did not start: {why}{self._last_words()}")
             try:
-                text = self.port.ask(Kind.HELLO, seconds=min(left, 2.0), again=0.5).decode()
+                text = self.port.ask(Kind.HELLO, seconds=patience, again=0.5).decode()
             except Silent:
                 continue
             except (Gone, Refused) as error:
@@ -295,6 +303,32 @@ class Machine:
     def pid(self) -> int | None:
         """QEMU's process."""
         return None if self._process is None else self._process.pid
+
+
+class OwnTime:
+    """How long a process has had, without the time in which it waited for a processor of the host.
+
+    Looked at again and again: between two looks it had what its threads used, or all of the time if none wanted any.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._then = time.monotonic()
+        self._used = 0.0
+
+    def look(self, pid: int | None) -> float:
+        """The seconds until now."""
+        now = time.monotonic()
+        used, wanted = 0.0, False
+        for path in Path(f"/proc/{pid}/task").glob("*/stat"):
+            with suppress(OSError):
+                fields = path.read_text().rpartition(")")[2].split()  # from the third on: the state, .. (proc(5))
+                used += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+                wanted = wanted or fields[0] != "S"
+        passed = now - self._then
+        self.seconds += min(passed, max(0.0, used - self._used)) if wanted else passed
+        self._then, self._used = now, used
+        return self.seconds
 
 
 def _useless() -> Path:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from io import StringIO
 
 import pytest
 
+from hmmspec.cli.conform import ConformProgress
 from hmmspec.cli.main import main
 from hmmspec.conform import commands as c
 from hmmspec.conform.commands import Command
@@ -50,9 +52,9 @@ class Worn(FakeTarget):
         return result
 
 
-def session(target: Worn) -> Session:
+def session(target: Worn, progress: Callable[[Session], None] | None = None) -> Session:
     plan = Plan(3000, 1, (shape_for(target),), shrinking=3.0, deterministic=False)
-    return Explorer(target, [DataJudge()], plan).explore()
+    return Explorer(target, [DataJudge()], plan, progress).explore()
 
 
 def test_the_program_that_did_it_is_the_one_that_is_told() -> None:
@@ -66,6 +68,16 @@ def test_the_program_that_did_it_is_the_one_that_is_told() -> None:
     assert found.again == found.repeats == 3
     assert not found.worn
     assert target.starts > 3
+
+
+def test_the_progress_goes_on_while_what_was_found_is_looked_for_again() -> None:
+    said = StringIO()
+    s = session(Worn(1), ConformProgress(said, 3000, file_every=0.0))
+    lines = said.getvalue().splitlines()
+    assert lines[0].startswith("conform: ") and lines[0].endswith(" a second")
+    assert lines[-1] == (
+        f"conform: something is wrong after {s.commands:,} commands; looking for it again, and smaller: run {s.again}"
+    )
 
 
 def test_what_needs_more_than_one_program_is_told_as_such() -> None:

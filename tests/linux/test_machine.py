@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hmmspec.linux.agent import NoAgent, agent
-from hmmspec.linux.machine import LOG_LINES, Boot, Console, Machine, MachineError
+from hmmspec.linux.machine import LOG_LINES, Boot, Console, Machine, MachineError, OwnTime
 from hmmspec.linux.protocol import Kind
 
 try:
@@ -46,13 +46,13 @@ print("Linux version 6.12.0 (fake)", flush=True)
 
 @pytest.fixture
 def fake(tmp_path: Path) -> Callable[..., Boot]:
-    def make(text: str, seconds: float = 200.0) -> Boot:
+    def make(text: str, seconds: float = 200.0, silence: float = 100.0) -> Boot:
         program = tmp_path / "qemu"
         program.write_text(FAKE + text)
         program.chmod(0o755)
         kernel = tmp_path / "bzImage"
         kernel.write_bytes(b"kernel")
-        return Boot(kernel, "tcg", qemu=str(program), seconds=seconds)
+        return Boot(kernel, "tcg", qemu=str(program), seconds=seconds, silence=silence)
 
     return make
 
@@ -104,10 +104,43 @@ def test_one_that_hangs_is_told(fake: Callable[..., Boot]) -> None:
 
 
 def test_one_that_never_answers_is_not_waited_for_for_ever(fake: Callable[..., Boot]) -> None:
-    with pytest.raises(MachineError, match=r"did not answer within 0\.3 s"):
+    with pytest.raises(MachineError, match=r"did not answer within 0\.\d s"):
         Machine(fake("time.sleep(1000)", seconds=0.3))
     with pytest.raises(MachineError, match=r"did not start: .*it said last: .*no root"):
         Machine(fake("print('no root', flush=True)"))
+
+
+def test_one_that_says_nothing_any_more_is_given_up_before_its_time(fake: Callable[..., Boot]) -> None:
+    begin = time.monotonic()
+    with pytest.raises(MachineError, match=r"did not answer within .*it said last: Linux version 6\.12\.0"):
+        Machine(fake("time.sleep(1000)", silence=1.0))
+    assert time.monotonic() - begin < 100
+    talking = "for n in range(20):\n    print(n, flush=True)\n    time.sleep(0.1)\n"
+    machine = Machine(fake(f"{talking}serve(hello)", silence=1.5))
+    assert machine.running
+    machine.kill()
+
+
+def test_what_a_process_waits_for_a_processor_is_not_its_own_time() -> None:
+    own = OwnTime()
+    sleeper = subprocess.Popen(["sleep", "100"])
+    stopped = subprocess.Popen(["sleep", "100"])
+    try:
+        time.sleep(0.3)
+        begin = time.monotonic()
+        before = own.look(sleeper.pid)
+        time.sleep(0.3)
+        assert own.look(sleeper.pid) - before >= 0.3
+        assert own.seconds - before <= time.monotonic() - begin
+        stopped.send_signal(signal.SIGSTOP)  # it would like to go on, and may not
+        os.waitpid(stopped.pid, os.WUNTRACED)
+        other = OwnTime()
+        time.sleep(0.3)
+        assert other.look(stopped.pid) < 0.1
+    finally:
+        for process in (sleeper, stopped):
+            process.kill()
+            process.wait()
 
 
 def test_a_flood_on_the_console_is_kept_in_bounds(fake: Callable[..., Boot]) -> None:
