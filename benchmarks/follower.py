@@ -17,6 +17,7 @@ Writes a table in Markdown to standard output and the numbers to benchmarks/resu
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import subprocess
@@ -161,6 +162,8 @@ def main() -> int:
     rows = []
     for number, (what, make) in enumerate(shapes.items()):
         every = [make(args.events, 1_000_000 * args.seed + 100_000 * number + 10_000 * k) for k in range(args.times)]
+        gc.collect()
+        gc.freeze()  # as `hmmspec follow` does: the logs are no part of what is measured
         rows += [measure(loaded, target, what, kind, every) for kind in kinds]
         print(f"{what}: done", file=sys.stderr)
     print(table(rows))

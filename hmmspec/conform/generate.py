@@ -183,6 +183,8 @@ class Generator:
         if not space.slots or not space.devices:
             return []
         page, count = self._range(space)
+        if self.shape.huge and not self._chooser.below(4):
+            page, count = PMD_PAGES * self._chooser.number(1, 2), PMD_PAGES
         if count < PMD_PAGES:
             # What happens to one page alone is judged most exactly.
             count = 1 if self._chooser.below(2) else min(count, self.shape.count)

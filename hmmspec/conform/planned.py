@@ -21,11 +21,13 @@ from hmmspec.conform.follow.load import Loaded
 from hmmspec.diagnostics import SpecError
 from hmmspec.records import dataclass
 from hmmspec.system.build import build_with_warnings, instance_names
-from hmmspec.system.run import Interpreter, State
+from hmmspec.system.run import Interpreter, State, first_starts
 from hmmspec.system.types import Bool, Enum, Range, Symmetric, Type
 
 WALKS = 250  # runs of an instance that are tried
 LENGTH = 30  # steps of each
+MOST = 200  # states at once of a run of which only the steps are known
+CANDIDATES = 100_000  # for start states that are looked at
 
 Walk = tuple[tuple[int, tuple[object, ...]], ...]  # (rule, arguments)
 
@@ -87,12 +89,13 @@ class _World:
         self.system = system
         self._random = rng
         self._interp = Interpreter(system)
+        self._starts = first_starts(self._interp, MOST + 1, CANDIDATES)[0]
         self._taken = [0] * len(system.rules)
         self._found: dict[str, list[Walk]] = {}
         names = names_of(system)
         for _ in range(WALKS):
             walk: list[tuple[int, tuple[object, ...]]] = []
-            state = next(self._interp.initial(), None)
+            state = self._starts[0] if self._starts else None
             while state is not None and len(walk) < LENGTH:
                 rule, args, state = self._step(state)
                 if rule < 0:
@@ -130,10 +133,10 @@ class _World:
         return tuple(best)
 
     def _possible(self, walk: Sequence[tuple[int, tuple[object, ...]]]) -> bool:
-        states = set(self._interp.initial())
+        states = set(self._starts)
         for rule, args in walk:
             states = {after for s in states for _, _, after in self._interp.expand_rule(s, rule, args)[0]}
-            if not states or len(states) > 200:
+            if not states or len(states) > MOST:
                 return False
         return True
 

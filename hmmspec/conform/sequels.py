@@ -176,13 +176,11 @@ def rivals(
     load, out = c.Load(who, page, count), c.Madvise(who, page, count, "pageout")
     send, fetch = c.MigrateToDevice(who, device, page, count), c.MigrateToSystem(who, device, page, count)
     read, close = c.DevRead(who, device, page, count), c.Close(who, device)
+    fork = c.Fork(who, child)  # what the child has is looked at when all is over: threads are of one process
     stories: list[tuple[tuple[Command, ...], ...]] = [
-        (
-            (c.Fork(who, child), c.Load(child, page, count)),
-            (c.ReleaseMemory(who, device), c.Increment(who, page, count)),
-        ),
-        ((c.Fork(who, child), c.Increment(child, page, count)), (close, c.Increment(who, page, count))),
-        ((c.Fork(who, child), c.Load(child, page, count)), (c.Store(who, page, count, stamp(count)), load)),
+        ((fork, load), (c.ReleaseMemory(who, device), c.Increment(who, page, count))),
+        ((fork, c.Increment(who, page, count)), (close, c.Increment(who, page, count))),
+        ((fork, load), (c.Store(who, page, count, stamp(count)), load)),
         ((send, load), (c.Increment(who, page, count), load)),
         ((send,), (c.Madvise(who, page, count, "dontneed"), c.Increment(who, page, count))),
         ((send,), (c.Gup(who, page, count, write=True, hold="kept"), c.Poke(who, "kept", stamp(count)))),

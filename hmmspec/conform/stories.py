@@ -86,6 +86,15 @@ class _Teller:
         """The pages anew, mostly written."""
         return (c.Mmap(*self.at), self.store()) if self.below(4) else (c.Mmap(*self.at),)
 
+    def large(self) -> tuple[Story, tuple[int, int]]:
+        """A whole area anew, which may be one page, with something written; and a part of it (or all)."""
+        who, page, count = self.at
+        advice = (self.advise("hugepage"),) if self.below(2) else ()
+        few = 1 + self.below(8)
+        part = (page + self.below(count - few + 1), few) if self.below(4) else (page, count)
+        written = c.Store(who, *part, self.stamp(part[1]))
+        return (c.Mmap(*self.at), *advice, written), part
+
     @property
     def fork(self) -> Command:
         return c.Fork(self.cast.who, self.cast.child)
@@ -166,8 +175,13 @@ class _Teller:
     def told_to_mirror(self) -> Story:
         """What a device has mapped it must lose with every change, and may have again."""
         cast = self.cast
-        there = self.fresh() if self.below(2) else ()
-        mapped = self.write() if self.below(2) else c.DevRead(cast.who, cast.device, cast.page, cast.count)
+        if cast.count == c.PMD_PAGES and self.below(4):
+            there, part = self.large()
+        else:
+            there, part = (self.fresh() if self.below(2) else ()), (cast.page, cast.count)
+        mapped: Command = c.DevRead(cast.who, cast.device, *part)
+        if self.below(2):
+            mapped = c.DevWrite(cast.who, cast.device, *part, self.stamp(part[1]))
         changed = change(cast.who, cast.device, cast.page, cast.count, self.below, self.stamp)
         # One page first, the last: NOTE(last).
         last = c.DevRead(cast.who, cast.device, cast.page + cast.count - 1)

@@ -36,8 +36,12 @@ from hmmspec.ref.spaces import Mm
 from hmmspec.ref.state import Kernel
 from hmmspec.ref.tasks import Mutex, Steps, Task
 
-PIECE: Final = 32  # pages that the test device walks at a time
 ROUNDS: Final = 200  # attempts at one piece before EBUSY, in the place of a time limit of 1000 ms
+
+
+def piece(k: Kernel) -> int:
+    """How many pages the test device walks at a time."""
+    return 64 if "walks_64_pages" in k.profile else 32
 
 
 @dataclass(eq=False)
@@ -145,6 +149,7 @@ def fault_in(k: Kernel, t: Task, b: Binding, start: int, end: int, write: bool) 
     if not mmget(b.mm):
         return
     default = rq.REQ_FAULT | (rq.REQ_WRITE if write else 0)
+    size = piece(k)
     try:
         low = start
         while low < end:
@@ -152,8 +157,8 @@ def fault_in(k: Kernel, t: Task, b: Binding, start: int, end: int, write: bool) 
             if bulk is not None and (done := bulk.fault_in(t, b, low, end, write)) > low:
                 low = done
                 continue
-            yield from _fault_piece(k, t, b, low, min(end, low + PIECE), default)
-            low += PIECE
+            yield from _fault_piece(k, t, b, low, min(end, low + size), default)
+            low += size
     finally:
         yield from mmput(k, t, b.mm)
 

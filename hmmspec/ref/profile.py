@@ -63,6 +63,10 @@ BEHAVIOURS: Final[dict[str, tuple[str, str]]] = {
         "an invalidation also erases what the test device's mirror has of the page after its range",
         "lib/test_hmm.c of Linux 6.12.117 (tried)",
     ),
+    "walks_64_pages": (
+        "the test device walks 64 pages at a time, so that many more are mapped before it meets a gap (without: 32)",
+        "lib/test_hmm.c of Linux 6.12.117 (tried)",
+    ),
     "exclusive_by_range": (
         "ranges are made device-exclusive, and the test device says EBUSY for whatever goes wrong",
         "lib/test_hmm.c and mm/rmap.c of Linux 6.12.117 (tried); gone with the clean-up of 2025 (v6.15)",
@@ -108,6 +112,7 @@ BEHAVIOURS: Final[dict[str, tuple[str, str]]] = {
 # What only some kernels have, the newest not among them.
 _GONE: Final = (
     "mirror_erases_one_more",
+    "walks_64_pages",
     "exclusive_by_range",
     "mremap_unmaps_first",
     "range_fault_faults_rest",

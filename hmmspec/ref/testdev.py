@@ -18,7 +18,7 @@ from hmmspec.ref import device_fault, evict, exclusive, notifier
 from hmmspec.ref import requests as rq
 from hmmspec.ref import selection as sel
 from hmmspec.ref.commit import finalize, pages
-from hmmspec.ref.device import PIECE, ROUNDS, Binding, Device, fault_in, map_exclusive, open_device, remap, walk
+from hmmspec.ref.device import ROUNDS, Binding, Device, fault_in, map_exclusive, open_device, piece, remap, walk
 from hmmspec.ref.devmem import CHUNK, install_memory
 from hmmspec.ref.driver import TestDriver, bring_back, moved_words, send, spread
 from hmmspec.ref.errors import Errno
@@ -345,8 +345,9 @@ def _snapshot(k: Kernel, t: Task, b: Binding, page: int, count: int) -> Steps[Ou
         raise Errno("EINVAL")
     out: list[int] = []
     try:
-        for low in range(page, page + count, PIECE):
-            out += yield from _snapshot_piece(k, t, b, low, min(page + count, low + PIECE))
+        size = piece(k)
+        for low in range(page, page + count, size):
+            out += yield from _snapshot_piece(k, t, b, low, min(page + count, low + size))
     finally:
         yield from mmput(k, t, b.mm)
     return Outcome(count, 0, snapshot=tuple(out))

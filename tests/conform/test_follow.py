@@ -458,3 +458,19 @@ def test_a_spec_without_a_start_explains_nothing(tmp_path: Path) -> None:
     for _ in range(2):
         assert followed(f, log, tmp_path) == []
         assert f.incomplete == "the spec has no start state"
+
+
+def test_a_spec_of_which_nearly_no_start_counts_is_given_up(tmp_path: Path) -> None:
+    """One start state of 10^12, and the last: nobody looks at all that come before it."""
+    spec = """spec hidden
+    type P = 0..5;
+    var a[P]: 0..99 = any;
+    assume last: forall p: P { a[p] == 99 };
+    transition look { skip; }
+    event look;
+    """
+    log = Writer()
+    log.run("look")
+    f = follower(tmp_path, spec, 'binding for "register.hmm"; on look() { else: look(); }')
+    assert followed(f, log, tmp_path) == []
+    assert "too many start states" in f.incomplete

@@ -198,6 +198,17 @@ TOLD: dict[str, tuple[tuple[Command, ...], Result]] = {
         (AREA, WATCHED, c.Store("p0", 490), c.Open("p0", "dev3"), c.DevRead("p0", "dev3", 0, 512), COLLAPSE),
         Result("EBUSY"),
     ),
+    "a device has mapped 64 pages before the piece with the gap": (
+        (
+            c.Mmap("p0", 0, 512),
+            c.Munmap("p0", 100, 3),
+            OPEN,
+            c.DevWrite("p0", "dev0", 0, 300, 1),
+            c.DevRead("p0", "dev0", 63),
+            c.DevRead("p0", "dev0", 64),
+        ),
+        Result(cpages=1, faults=1, stamps=(0,)),
+    ),
     "what mremap moves counts as written, the zero page, too": (
         (c.Mmap("p0", 0, 1), c.Load("p0", 0), c.ClearSoftDirty("p0"), c.Mremap("p0", 0, 1, 1), c.Pagemap("p0", 1)),
         Result(cpages=1, pagemap=(5,)),

@@ -95,3 +95,10 @@ def test_an_unknown_target_is_told(folder: Path) -> None:
     done = run(folder, "--hmmspec", "--hmmspec-target", "nothing", "right.scn")
     assert done.returncode == 2
     assert "there is no target 'nothing'" in done.stdout
+
+
+def test_a_binding_that_follows_nothing_would_pass(folder: Path) -> None:
+    for steps in ("0", "-3", "many"):
+        done = run(folder, "--hmmspec", "--hmmspec-steps", steps, "right.scn")
+        assert done.returncode == 4
+        assert f"'{steps}' is not a number from 1" in done.stderr

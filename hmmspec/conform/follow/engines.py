@@ -73,8 +73,8 @@ class Engine:
         """The start states, or why there are none to follow from."""
         try:
             node = self.states.start()
-        except TooMany:
-            return self.states.node((), ()), too_many(self._limit)
+        except TooMany as error:
+            return self.states.node((), ()), str(error) or too_many(self._limit)
         except SpecFault as fault:
             return self.states.node((), ()), f"the spec's start errs: {fault.fault.message}"
         return node, "" if node.size else "the spec has no start state"

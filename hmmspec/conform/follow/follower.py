@@ -13,7 +13,7 @@ from hmmspec.conform.follow.bind import Meaning
 from hmmspec.conform.follow.coverage import Coverage
 from hmmspec.conform.follow.engines import Engine, Kind, too_many
 from hmmspec.conform.follow.explain import Explainer
-from hmmspec.conform.follow.groups import Call, Choice, Exhausted, Group, Item, Key, Programs
+from hmmspec.conform.follow.groups import Call, Choice, Exhausted, Group, Item, Key, Parts, Programs, events_of
 from hmmspec.conform.follow.load import Loaded, unknown_event, wrong_event
 from hmmspec.conform.follow.nodes import Edge, Node, TooMany
 from hmmspec.conform.follow.seen import Seen, seen
@@ -34,12 +34,12 @@ def _lost(group: Group) -> bool:
     return bool(group.lost)
 
 
+Meant = tuple[Choice | None, Parts]
+
 # So many outcomes of conditions are kept; where they read data there is no end to them.
 _CHOICES_KEPT = 20_000
 _LOOK_EVERY = 64  # events
 _NEVER = 1 << 62
-# Pages of one command: as many as an arena of 4 GiB has.
-_MOST_AT_ONCE = 1 << 20
 
 
 class Follower:
@@ -202,8 +202,14 @@ class Follower:
                 self._open[call.number].append((call, [g for g, _ in concerned]))
             return None
         finding = None
+        item: Item | None = None
+        meant: Meant | None = None
         for group, envs in concerned:
-            told = self._whole(group, Item(self._order, "run", call, envs))
+            # What happens to all groups is one event, and means the same to each of them.
+            if item is None or item.envs is not envs:
+                item = Item(self._order, "run", call, envs)
+                meant = self._event(call.meaning, envs[0]) if len(envs) == 1 else None
+            told = self._whole(group, item, meant)
             self._rest(group)
             finding = finding or told
         return finding
@@ -229,7 +235,7 @@ class Follower:
 
     def _concerned(self, call: Call, alone: bool) -> list[tuple[Group, tuple[Env, ...]]]:
         """The groups that a call concerns, each with its events."""
-        envs = self._envs(call, alone)
+        envs = events_of(call, self.profile, self.devices or UNKNOWN, alone)
         meaning = call.meaning
         if meaning.key is None:
             told = tuple(envs)
@@ -262,41 +268,6 @@ class Follower:
             now = self._now(group)
             found.setdefault(id(now), (now, []))[1].extend(envs)
         return list(found.values())
-
-    def _envs(self, call: Call, alone: bool) -> list[Env]:
-        """The events of a call: one, or one for each page."""
-        meaning = call.meaning
-        env: Env = {"profile": self.profile, "devices": self.devices or UNKNOWN, "alone": alone}
-        fields = call.command.fields
-        for name in meaning.fields:
-            if name not in fields:
-                raise EventError(f"'{meaning.name}' has no field '{name}' here", meaning.span)
-            env[name] = fields[name]
-        told = call.result.fields if call.result is not None else {}
-        for name in meaning.results:
-            env[name] = told.get(name, UNKNOWN)
-        if meaning.of is None:
-            return [env]
-        count = meaning.of(env)
-        if not isinstance(count, int):
-            raise EventError(f"how many there are of each is a number, not {count!r:.40}", meaning.span)
-        if count > _MOST_AT_ONCE:
-            raise EventError(f"{count} at once: more than {_MOST_AT_ONCE} are not followed", meaning.span)
-        counting: list[tuple[str, int]] = []
-        for name in meaning.each if count > 0 else ():
-            first = env[name]
-            if not isinstance(first, int):
-                raise EventError(f"'{name}' counts on, so it is a number, not {first!r:.40}", meaning.span)
-            counting.append((name, first))
-        env["i"] = 0
-        out = [env]
-        for i in range(1, count):
-            one = env.copy()
-            one["i"] = i
-            for name, first in counting:
-                one[name] = first + i
-            out.append(one)
-        return out if count > 0 else []
 
     def _group(self, key: Key) -> Group:
         found = self._groups.get(key)
@@ -338,7 +309,8 @@ class Follower:
                 case "return":
                     finding = self._end(group, item)
                 case "run":
-                    finding = self._whole(group, item)
+                    meant = self._event(item.call.meaning, item.envs[0]) if len(item.envs) == 1 else None
+                    finding = self._whole(group, item, meant)
             if finding is not None:
                 self._late.append(finding)
             if _lost(group):
@@ -346,6 +318,11 @@ class Follower:
         return group
 
     # ------------------------------------------------------------ steps of one group
+
+    def _event(self, meaning: Meaning, env: Env) -> Meant:
+        """What an event means to whatever group it happens to."""
+        choice = self._choice(meaning, env)
+        return choice, [] if choice is None else self.programs.parts(choice, env)
 
     def _choice(self, meaning: Meaning, env: Env) -> Choice | None:
         """What may have happened: the clause that holds, or all that may.  None: the binding follows this no more."""
@@ -382,12 +359,12 @@ class Follower:
             return
         group.history = item, group.history
         for env in item.envs:
-            choice = self._choice(item.call.meaning, env)
+            choice, parts = self._event(item.call.meaning, env)
             if choice is None:
                 self._forget(group)
                 return
             try:
-                program = self.programs.program(group, choice, env)
+                program = self.programs.program(group, choice, parts)
                 self._move(group, self.sets.call(group.node, program))
             except Exhausted as error:
                 self._lose(group, str(error))
@@ -419,22 +396,22 @@ class Follower:
             self._move(group, edge)
         return None
 
-    def _whole(self, group: Group, item: Item) -> Finding | None:
-        """A call and its return, with nothing between."""
+    def _whole(self, group: Group, item: Item, meant: Meant | None) -> Finding | None:
+        """A call and its return, with nothing between.  meant: what its one event means; None: it has several."""
         if group.lost:
             return None
-        if len(item.envs) != 1:
+        if meant is None:
             self._begin(group, item)
             return None if _lost(group) else self._ended(group, item)
         group.history = item, group.history
         env = item.envs[0]
-        choice = self._choice(item.call.meaning, env)
+        choice, parts = meant
         if choice is None:
             self._forget(group)
             return None
         before = group.node
         try:
-            program = self.programs.program(group, choice, env)
+            program = self.programs.program(group, choice, parts)
             edge = self.sets.run(before, program)
         except Exhausted as error:
             self._lose(group, str(error))

@@ -10,8 +10,10 @@ from hmmspec.conform.follow.bind import Meaning
 from hmmspec.conform.follow.nodes import Node, States
 from hmmspec.conform.follow.seen import Seen
 from hmmspec.conform.follow.shapes import WILD, Atom, Label, Program, Shape
-from hmmspec.conform.follow.values import NO_VALUE, Env, Member
+from hmmspec.conform.follow.values import NO_VALUE, UNKNOWN, Env, EventError
 
+# Pages of one command: as many as an arena of 4 GiB has.
+_MOST_AT_ONCE = 1 << 20
 _PROGRAMS_KEPT = 50_000  # where numbers of the log are arguments there is no end to them
 
 History = tuple["Item", "History"] | None  # newest first, shared between groups
@@ -84,6 +86,11 @@ class Group:
         return out[::-1]
 
 
+Parts = list[object]
+"""What the slots of a choice hold in one event: numbers of the spec, marks, and `Member`s, which each group knows by
+numbers of its own."""
+
+
 class Choice:
     """The shapes that may explain a call.  slots: those that they read; made: their values -> what the call may do."""
 
@@ -97,6 +104,42 @@ class Choice:
             (slot.value, slot.convert, slot.named) for slot in (meaning.slots[number] for number in self.numbers)
         )
         self.made: dict[tuple[object, ...], Program] = {}
+
+
+def events_of(call: Call, profile: object, devices: object, alone: bool) -> list[Env]:
+    """The events of a call: one, or one for each page.  Raises EventError."""
+    meaning = call.meaning
+    env: Env = {"profile": profile, "devices": devices, "alone": alone}
+    fields = call.command.fields
+    for name in meaning.fields:
+        if name not in fields:
+            raise EventError(f"'{meaning.name}' has no field '{name}' here", meaning.span)
+        env[name] = fields[name]
+    told = call.result.fields if call.result is not None else {}
+    for name in meaning.results:
+        env[name] = told.get(name, UNKNOWN)
+    if meaning.of is None:
+        return [env]
+    count = meaning.of(env)
+    if not isinstance(count, int):
+        raise EventError(f"how many there are of each is a number, not {count!r:.40}", meaning.span)
+    if count > _MOST_AT_ONCE:
+        raise EventError(f"{count} at once: more than {_MOST_AT_ONCE} are not followed", meaning.span)
+    counting: list[tuple[str, int]] = []
+    for name in meaning.each if count > 0 else ():
+        first = env[name]
+        if not isinstance(first, int):
+            raise EventError(f"'{name}' counts on, so it is a number, not {first!r:.40}", meaning.span)
+        counting.append((name, first))
+    env["i"] = 0
+    out = [env]
+    for i in range(1, count):
+        one = env.copy()
+        one["i"] = i
+        for name, first in counting:
+            one[name] = first + i
+        out.append(one)
+    return out if count > 0 else []
 
 
 class Programs:
@@ -117,25 +160,31 @@ class Programs:
             found = self._choices[key] = Choice(shapes, meaning)
         return found
 
-    def program(self, group: Group, choice: Choice, env: Env) -> Program:
-        """What the call may do to the group, members bound as they are mentioned.  Raises Exhausted, EventError."""
-        values: list[object] = []
-        members = group.members
+    def parts(self, choice: Choice, env: Env) -> Parts:
+        """What the event means, whichever group it happens to.  Raises EventError."""
+        out: Parts = []
         for value, convert, named in choice.slots:
             raw = value(env)
             if named is not None and (raw.__class__ is str or raw.__class__ is int):
-                type_, shift = named
+                out.append((named[0], raw, named[1]))  # a Member, in the plain: they are many
             else:
-                found = convert(raw)
-                if not isinstance(found, Member):
-                    values.append(found)
-                    continue
-                type_, raw, shift = found
-            known = members.get(type_)
-            number = None if known is None else known.get(raw)
-            if number is None:
-                number = self._bind(group, type_, raw, choice, env, len(values))
-            values.append(shift + number)
+                out.append(convert(raw))
+        return out
+
+    def program(self, group: Group, choice: Choice, parts: Parts) -> Program:
+        """What the call may do to the group, members bound as they are mentioned.  Raises Exhausted."""
+        values: list[object] = []
+        members = group.members
+        for part in parts:
+            if isinstance(part, tuple):
+                type_, raw, shift = part
+                known = members.get(type_)
+                number = None if known is None else known.get(raw)
+                if number is None:
+                    number = self._bind(group, type_, raw, parts[: len(values)])
+                values.append(shift + number)
+            else:
+                values.append(part)
         key = tuple(values)
         made = choice.made.get(key)
         if made is None:
@@ -158,13 +207,10 @@ class Programs:
             self._made.clear()
         return self._made.setdefault(made.content, made)
 
-    def _bind(self, group: Group, type_: str, raw: object, choice: Choice, env: Env, before: int) -> int:
-        """A member for a value that has none; the first `before` slots of the call have theirs."""
-        mine: list[tuple[str, int]] = []  # members that this call speaks of: nobody else may have them
-        for value, convert, _ in choice.slots[:before]:
-            found = convert(value(env))
-            if isinstance(found, Member):
-                mine.append((found.type, group.members[found.type][found.raw]))
+    def _bind(self, group: Group, type_: str, raw: object, before: Parts) -> int:
+        """A member for a value that has none; the slots before it have theirs."""
+        # Members that this call speaks of: nobody else may have them.
+        mine = [(part[0], group.members[part[0]][part[1]]) for part in before if isinstance(part, tuple)]
         known = group.members.setdefault(type_, {})
         number = self._free(group, type_, known, mine)
         for other in [r for r, n in known.items() if n == number]:

@@ -21,7 +21,8 @@ class TooMany(Exception):
     """More configurations than the limit: nothing is known from here on."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+# Made for each step that was not known: a frozen one would take three times as long to make.
+@dataclass(eq=False, slots=True)
 class Edge:
     """A step from node to node.  sure: rules that every explanation uses; maybe: rules that some explanation uses."""
 

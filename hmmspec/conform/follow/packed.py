@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from array import array
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,12 +74,17 @@ class PackedSets:
         self._packing = Packing(self.plain.interp, plan)
         self._bytes = 8 * plan.words
         self._rule_words = max(1, -(-len(bound.system.rules) // 64))
-        self._edge = (ctypes.c_uint64 * (2 * self._rule_words + 1))()
-        self._numbers = ctypes.cast(self._edge, ctypes.POINTER(ctypes.c_uint32))
+        # What the library says of a step: masks of the rules that were used, the node's number, its size.
+        found = array("Q", bytes(16 * self._rule_words + 8))
+        self._edge, seen = found.buffer_info()[0], memoryview(found).cast("B")
+        self._masks, self._numbers = seen[: 16 * self._rule_words], seen[16 * self._rule_words :].cast("I")
         self._dll = library.dll
+        self._run = library.dll.sets_run
         self._observations = {o.name: n for n, o in enumerate(bound.system.observations)}
         self._rules: dict[int, Rules] = {}
+        self._used: dict[bytes, tuple[Rules, Rules]] = {}
         self._steps = self.largest = 0
+        self._configs = self.configs  # one for all nodes
         self._looked_at = member_slots(bound, self.members)
         self._start = (ctypes.c_int64 * (len(self._looked_at) + 1))()
         self._open()
@@ -118,7 +124,7 @@ class PackedSets:
         places = _numbers([p for _, reached in configs for p in reached])
         given = numbers, len(programs), states, places, len(configs), self._edge
         self._check(self._dll.sets_node(self._pointer, *given))
-        return int(self._numbers[4 * self._rule_words])
+        return self._numbers[0]
 
     def configs(self, node: Node) -> list[Config]:
         """The configurations of a node."""
@@ -134,23 +140,26 @@ class PackedSets:
 
     def _found(self, programs: tuple[Program, ...]) -> Node:
         """The node that the last call of the library has put into `_edge`."""
-        at = 4 * self._rule_words
-        number, size = self._numbers[at], self._numbers[at + 1]
+        number = self._numbers[0]
         found = self._nodes.get(number)
         if found is None:
-            found = self._nodes[number] = Node(programs, size, self.configs, number)
-            self.largest = max(self.largest, size)
+            size = self._numbers[1]
+            found = self._nodes[number] = Node(programs, size, self._configs, number)
+            if size > self.largest:
+                self.largest = size
         return found
 
     def _found_edge(self, programs: tuple[Program, ...]) -> Edge:
-        sure, maybe = self._taken(0), self._taken(self._rule_words)
-        return Edge(self._found(programs), sure, maybe)
+        masks = self._masks.tobytes()
+        used = self._used.get(masks)
+        if used is None:
+            half = len(masks) // 2
+            used = self._used[masks] = self._taken(masks[:half]), self._taken(masks[half:])
+        return Edge(self._found(programs), *used)
 
-    def _taken(self, at: int) -> Rules:
-        """The rules of a mask in `_edge`."""
-        mask = self._edge[at]
-        for k in range(1, self._rule_words):
-            mask |= self._edge[at + k] << 64 * k
+    def _taken(self, words: bytes) -> Rules:
+        """The rules of a mask, the word with the first ones first."""
+        mask = sum(word << 64 * k for k, word in enumerate(array("Q", words)))
         known = self._rules.get(mask)
         if known is None:
             known = self._rules[mask] = frozenset(n for n in range(mask.bit_length()) if mask >> n & 1)
@@ -192,7 +201,7 @@ class PackedSets:
         edge = node.ran.get(program)
         if edge is None:
             self._make_room()
-            done = self._dll.sets_run(self._pointer, node.number, self._program(program), self._edge)
+            done = self._run(self._pointer, node.number, self._program(program), self._edge)
             edge = self._edge_to(node.programs, done) or self._entered(self.plain.run(self._plain(node), program))
             node.ran[program] = edge
         return edge

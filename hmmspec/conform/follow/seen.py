@@ -30,7 +30,6 @@ class Seen(NamedTuple):
     span: Span | None = None
 
 
-_EMPTY: tuple[object, ...] = ((), [])
 _NAMES: dict[type, tuple[str, ...]] = {}
 
 
@@ -51,7 +50,7 @@ def seen(event: Event, span: Span | None = None) -> Seen:
 
 def result_fields(fields: Fields) -> dict[str, object]:
     """The fields of a result: None and what is empty is unknown, but an empty error is `ok`."""
-    out = {n: UNKNOWN if v is None or v in _EMPTY else v for n, v in fields.items()}
+    out = {n: UNKNOWN if v is None or (not v and isinstance(v, (tuple, list))) else v for n, v in fields.items()}
     if isinstance(out.get("counts"), tuple):
         out["counts"] = dict(out["counts"])  # type: ignore[call-overload]
     error = fields.get("error")

@@ -42,6 +42,7 @@ typedef struct Sets {
   uint32_t *pool; size_t pooled, pool_room;                     /* programs and records of nodes */
   /* the search under way */
   uint32_t *seen; size_t n_seen, seen_room; uint32_t *seen_table; size_t seen_slots; int stride;
+  uint32_t *spot; size_t spot_room;                             /* where in the table a record of `seen` stands */
   Link *link; size_t links, link_room;
   uint32_t *first; size_t first_room;                           /* of the links that end at a record */
   uint32_t *goal; size_t goals, goal_room;
@@ -299,8 +300,10 @@ static uint32_t node_of(Sets *f, const uint32_t *programs, int n_programs, size_
 
 static void begin_search(Sets *f, int calls) {
   f->stride = calls + 2;
+  if (8 * f->n_seen < f->seen_slots)   /* a small search after a large one */
+    for (size_t i = 0; i < f->n_seen; i++) f->seen_table[f->spot[i]] = 0;
+  else if (f->seen_table) memset(f->seen_table, 0, sizeof(uint32_t) * f->seen_slots);
   f->n_seen = f->links = f->goals = 0;
-  if (f->seen_table) memset(f->seen_table, 0, sizeof(uint32_t) * f->seen_slots);
 }
 
 /* The number of a record (of f->stride entries, not in f->seen) in the search under way; it may be new. */
@@ -313,6 +316,7 @@ static uint32_t visit(Sets *f, const uint32_t *record) {
       size_t at = hash_records(&f->seen[i * (size_t)f->stride], (size_t)f->stride) >> 7 & (slots - 1);
       while (table[at]) at = (at + 1) & (slots - 1);
       table[at] = (uint32_t)i + 1;
+      f->spot[i] = (uint32_t)at;
     }
     free(f->seen_table);
     f->seen_table = table; f->seen_slots = slots;
@@ -321,7 +325,9 @@ static uint32_t visit(Sets *f, const uint32_t *record) {
   for (; f->seen_table[at]; at = (at + 1) & mask)
     if (!memcmp(&f->seen[(f->seen_table[at] - 1) * (size_t)f->stride], record, size)) return f->seen_table[at] - 1;
   ROOM(f, seen, seen_room, (f->n_seen + 1) * (size_t)f->stride);
+  ROOM(f, spot, spot_room, f->n_seen + 1);
   memcpy(&f->seen[f->n_seen * (size_t)f->stride], record, size);
+  f->spot[f->n_seen] = (uint32_t)at;
   f->seen_table[at] = (uint32_t)++f->n_seen;
   return (uint32_t)f->n_seen - 1;
 }
@@ -650,7 +656,7 @@ void sets_free(Sets *f) {
     free(p->start); free(p->last); free_tree(&p->tree); free_tree(&p->call); free_tree(&p->back);
   }
   void *all[] = { f->state, f->state_table, f->hidden, f->step, f->taken_key, f->taken, f->label, f->program, f->node,
-                  f->node_table, f->pool, f->seen, f->seen_table, f->link, f->first, f->goal, f->left, f->todo, f->mark, f };
+                  f->node_table, f->pool, f->seen, f->seen_table, f->spot, f->link, f->first, f->goal, f->left, f->todo, f->mark, f };
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 

@@ -19,11 +19,14 @@ from hmmspec.conform.follow.nodes import NONE, Config, Edge, Node, Rules, TooMan
 from hmmspec.conform.follow.normal import Normal
 from hmmspec.conform.follow.shapes import WILD, Label, Program
 from hmmspec.system.faults import SpecFault
-from hmmspec.system.run import Failure, Interpreter, State
+from hmmspec.system.run import Failure, Interpreter, State, at_most
 from hmmspec.system.types import Symmetric, Type, values
 
 # Beyond so many configurations looked at, what was certainly exercised is not worked out: only what may have been.
 _CERTAIN_WITHIN = 3_000
+# Candidates for start states that are looked at, for each configuration that a node may have.
+_CANDIDATES = 20
+_MANY_STARTS = "the spec has too many start states (or an assume excludes nearly all of them)"
 # So many nodes are kept, and so many configurations and steps in all; who meets more has little to gain from them.
 KEPT = 60_000
 _HEAVIEST = 1_000_000
@@ -60,7 +63,7 @@ class Sets:
         """The start states.  Raises TooMany, SpecFault."""
         found: set[State] = set()
         values: list[set[object]] = []
-        for s in self.interp.initial():
+        for s in self.interp.initial(at_most(_CANDIDATES * self.limit, TooMany(_MANY_STARTS))):
             found.add(self.canonical(s))
             if len(found) > self.limit:
                 raise TooMany

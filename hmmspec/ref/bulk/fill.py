@@ -10,7 +10,7 @@ from hmmspec.ref.bulk import notify
 from hmmspec.ref.bulk.plain import entries_at, ready, slots_of
 from hmmspec.ref.bulk.touch import fault_many
 from hmmspec.ref.cost.timeline import Kind
-from hmmspec.ref.device import PIECE, Binding
+from hmmspec.ref.device import Binding, piece
 from hmmspec.ref.mirror import READ, SHIFT, WRITE
 from hmmspec.ref.spaces import IO, PFNMAP
 from hmmspec.ref.spaces import READ as VMA_READ
@@ -20,15 +20,15 @@ from hmmspec.ref.tasks import Task
 
 
 def fill(k: Kernel, t: Task, b: Binding, start: int, end: int, write: bool) -> int:
-    """`fault_in` of whole pieces of 32 pages from `start` on, as long as all is ordinary.  Returns how far it came."""
-    mm = b.mm
-    if end - start < PIECE or not ready(k) or b.mutex.owner is not None or notify.listeners(k, mm) is None:
+    """`fault_in` of whole pieces from `start` on, as long as all is ordinary.  Returns how far it came."""
+    mm, size = b.mm, piece(k)
+    if end - start < size or not ready(k) or b.mutex.owner is not None or notify.listeners(k, mm) is None:
         return start
     vma = mm.find(start)
     if vma is None or vma.flags & (IO | PFNMAP) or not vma.flags & VMA_READ or (write and not vma.flags & VMA_WRITE):
         return start
-    stop = end if vma.end >= end else start + (vma.end - start) // PIECE * PIECE
-    if stop - start < PIECE:
+    stop = end if vma.end >= end else start + (vma.end - start) // size * size
+    if stop - start < size:
         return start
     vpns = np.arange(start, stop)
     slots = slots_of(mm, vpns)
@@ -39,7 +39,7 @@ def fill(k: Kernel, t: Task, b: Binding, start: int, end: int, write: bool) -> i
     missing = (words == 0) & (slots != -2)
     good = (what == rq.FINE) & (slots >= 0)
     good &= (own == 0) | (words & e.WRITE != 0) | (not write)  # that one is an error: page by page
-    edges = np.arange(0, len(vpns), PIECE)
+    edges = np.arange(0, len(vpns), size)
     whole = np.logical_and.reduceat(good | missing, edges)
     n = len(vpns) if whole.all() else int(edges[int(np.argmin(whole))])
     if not n:
@@ -48,14 +48,14 @@ def fill(k: Kernel, t: Task, b: Binding, start: int, end: int, write: bool) -> i
     if len(holes):
         done = fault_many(k, t, mm, vpns[holes], write)
         if done < len(holes):
-            n = int(holes[done]) // PIECE * PIECE
+            n = int(holes[done]) // size * size
     if not n:
         return start
     found = entries_at(k, slots_of(mm, vpns[:n])) if len(holes) else words[:n]
     seen = rq.found(found, own[:n])
     b.table.write(start, (seen & rq.PFN_MASK) << SHIFT | np.where(seen & rq.WRITE != 0, WRITE, READ))
-    pieces, rest = divmod(n, PIECE)
-    k.line.charge(Kind.WALK, count=PIECE, times=pieces)
+    pieces, rest = divmod(n, size)
+    k.line.charge(Kind.WALK, count=size, times=pieces)
     if rest:
         k.line.charge(Kind.WALK, count=rest)
     return start + n
