@@ -179,6 +179,12 @@ def test_amounts_that_go_up_and_down_are_no_leak() -> None:
         assert leaks.look(counts(MemFree=1_900_000 - 3000 * (n % 3), Slab=5000 + n, AnonPages=200 + n % 3)) == []
 
 
+def test_devices_that_have_more_and_more_memory_are_no_leak() -> None:
+    leaks = Leaks()
+    for n in range(2 * (WARM + TREND)):
+        assert leaks.look(counts(MemFree=1_900_000 - 4096 * n, Memmap=4096 * n)) == []
+
+
 def test_memory_that_is_never_given_back_is_a_leak() -> None:
     leaks = Leaks()
     found = [leaks.look(counts(MemFree=1_900_000 - 100 * n)) for n in range(2 * (WARM + TREND))]

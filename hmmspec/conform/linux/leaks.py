@@ -1,8 +1,8 @@
 """What the kernel keeps after everything has ended, as far as user space can tell.
 
-Amounts that the kernel counts page by page come back to what they were.  Free memory does not: caches grow, and pages
-lie in lists of each CPU.  There a leak is not an amount but a trend: what is in use, and in no cache, while no process
-of a program lives, rises from look to look without end.
+Amounts that the kernel counts page by page come back to what they were.  Free memory does not: caches grow, pages lie
+in lists of each CPU, and devices that need more memory have it described.  There a leak is not an amount but a trend:
+what is in use, and in no cache, while no process of a program lives, rises from look to look without end.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ EXACT = {"AnonPages": 64, "Shmem": 64, "SwapUsed": 1024, "HugePages_Used": 0}
 # Memory that is free, or in a cache, or counted by itself.
 CACHES = (
     "MemFree", "CpuFree", "Slab", "PageTables", "KernelStack", "Cached", "Buffers", "AnonPages", "Percpu", "SwapCached",
+    "Memmap",
 )  # fmt: skip
 
 

@@ -116,6 +116,8 @@ static void tell_counts(void)
 	}
 	/* Free pages in the lists of each CPU are not in MemFree. */
 	answer_text("CpuFree=%lu\n", all_numbers("/proc/zoneinfo", " count:") * PAGE / 1024);
+	/* What describes the pages of devices: they have more memory when they need it. */
+	answer_text("Memmap=%lu\n", first_number("/proc/vmstat", "nr_memmap_pages ") * PAGE / 1024);
 }
 
 void serve(int port)
