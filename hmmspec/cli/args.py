@@ -192,6 +192,13 @@ def count(text: str) -> int:
     return int(text)
 
 
+def from_zero(text: str) -> int:
+    """A number from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0")
+    return int(text)
+
+
 def _states(text: str) -> int:
     """`1000`, `10k`, `2M`."""
     found = re.fullmatch(r"([0-9][0-9_]*)([kKmM]?)", text)

@@ -6,6 +6,7 @@ This module is what pytest loads in every run, so it holds three options and not
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,8 +27,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--hmmspec-target", default="ref", metavar="NAME", help="the kernel for scenarios and bindings (ref)"
     )
     group.addoption(
-        "--hmmspec-steps", type=int, default=500, metavar="N", help="commands that are followed for each binding (500)"
+        "--hmmspec-steps",
+        type=_from_one,
+        default=500,
+        metavar="N",
+        help="commands that are followed for each binding (500)",
     )
+
+
+def _from_one(text: str) -> int:
+    """A number from 1: a binding that follows nothing would pass."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"'{text}' is not a number from 1")
+    return int(text)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 
 from hmmspec.checker.trace import show_args
 from hmmspec.checker.verdict import Trace, TraceStep
 from hmmspec.report.trace_text import step_title
-from hmmspec.system.run import Interpreter, State
+from hmmspec.system.run import Interpreter, State, first_starts
 
 Step = tuple[int, tuple[object, ...], State]
 
@@ -58,12 +57,12 @@ def _start(interp: Interpreter, wanted: Mapping[str, str]) -> tuple[State | None
     if found is not None:
         return found, ""
     nearest: list[str] | None = None
-    for state in islice(interp.initial(), _STARTS_COMPARED):
+    for state in first_starts(interp, _STARTS_COMPARED, _STARTS_COMPARED)[0]:
         different = _different(interp.cells(state), wanted)
         if nearest is None or len(different) < len(nearest):
             nearest = different
     if nearest is None:
-        return None, "the spec has no start state"
+        return None, "no start state of the spec was found"
     return None, f"no start state is the trace's; in the nearest, {_some(nearest)}"
 
 

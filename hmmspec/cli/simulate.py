@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from hmmspec.cli.args import Parser, count, mistake
+from hmmspec.cli.args import Parser, count, from_zero, mistake
 from hmmspec.cli.cost import check_plot
 from hmmspec.cli.files import check_writable, write_whole
 from hmmspec.cli.machines import add_link_options, machine_of, possible
@@ -37,7 +37,7 @@ def parser() -> Parser:
     p.add_argument("--memory", metavar="SIZE", help="of the device (twice the array; oversubscribed: two thirds)")
     p.add_argument("--around", default="64K", metavar="SIZE", help="what a device fault brings, 4K to 2M (64K)")
     p.add_argument("--huge", action="store_true", help="the array is of PMD-size pages")
-    p.add_argument("--seed", type=int, default=0, metavar="N", help="of what is random (0)")
+    p.add_argument("--seed", type=from_zero, default=0, metavar="N", help="of what is random (0)")
     p.add_argument("--spent", action="store_true", help="where the time went, by kind")
     p.add_argument("--timeline", type=Path, metavar="FILE", help="every charge of one run in order, as CSV")
     p.add_argument("--csv", action="store_true", help="in bytes and picoseconds")

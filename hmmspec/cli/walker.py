@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from hmmspec.checker.check import check
 from hmmspec.checker.options import CheckOptions
+from hmmspec.checker.symbolic.begin import starts_of
 from hmmspec.checker.trace import actor, changes, show_args, trace_of
 from hmmspec.checker.verdict import Trace, TraceStep
 from hmmspec.cli.args import shown
@@ -25,7 +25,7 @@ from hmmspec.report.saved import SavedTrace, saved_to_json
 from hmmspec.report.style import Style
 from hmmspec.report.trace_text import TraceOptions, state_groups, step_title, trace_lines
 from hmmspec.system.faults import Fault, SpecFault
-from hmmspec.system.run import Interpreter, State
+from hmmspec.system.run import Interpreter, State, first_starts
 from hmmspec.system.system import Invariant, StepProperty
 from hmmspec.system.types import show_value
 
@@ -48,6 +48,7 @@ HELP = """\
 _LISTED = 30
 _TITLE = 36  # columns for the name of a step in the list
 _STARTS = 1000
+_CANDIDATES = 300_000  # for start states that are looked at
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,17 @@ class Walker:
 
     def begin(self, number: int = 1) -> bool:
         """Go to a start state.  Returns whether there is one."""
-        starts = list(islice(self.interp.initial(), max(_STARTS, number)))
+        try:
+            starts, hidden = first_starts(self.interp, max(_STARTS, number), _CANDIDATES)
+        except SpecFault as error:
+            print(f"there is no start state: an assume errs at the start: {error.fault.message}")
+            return False
+        if hidden:
+            print("an assume excludes nearly all start states: only some were looked for")
+            starts = starts or list(starts_of(self.interp).states)
+            if not starts:
+                print("none was found: fewer free variables, or a smaller instance, may help")
+                return False
         if not starts:
             fault = self.interp.initial_fault
             print("there is no start state" + (f": {fault.message}" if fault else ""))

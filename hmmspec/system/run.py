@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 from hmmspec.diagnostics import InternalError, Limit
 from hmmspec.system.analyse import guards
@@ -25,7 +26,7 @@ from hmmspec.system.slots import Layout, State, show_cell, tidy
 from hmmspec.system.system import LockWait, Rule, System
 from hmmspec.system.types import Array, Set, Type, ordinal, values
 
-__all__ = ["Failure", "Fault", "Interpreter", "LockAttempt", "SpecFault", "State", "Step", "at_most"]
+__all__ = ["Failure", "Fault", "Interpreter", "LockAttempt", "SpecFault", "State", "Step", "at_most", "first_starts"]
 
 Step = tuple[int, tuple[object, ...], State]
 Failure = tuple[int, tuple[object, ...], Fault]
@@ -45,6 +46,22 @@ def at_most(candidates: int, error: Exception) -> Callable[[], None]:
             raise error
 
     return tick
+
+
+def first_starts(interp: Interpreter, most: int, candidates: int) -> tuple[list[State], bool]:
+    """Up to so many start states, looked for among so many candidates; and whether all of these were looked at before
+    there were enough.  Raises SpecFault where an assume errs in one of them."""
+    found: dict[State, None] = {}
+    try:
+        for state in islice(interp.initial(at_most(candidates, _Enough())), most):
+            found[state] = None
+    except _Enough:
+        return list(found), True
+    return list(found), False
+
+
+class _Enough(Exception):
+    """So many candidates were looked at."""
 
 
 @dataclass(frozen=True)

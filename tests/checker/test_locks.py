@@ -176,3 +176,22 @@ def test_locks_of_threads_with_procedures() -> None:
 def test_specs_without_locks_have_no_lock_verdicts() -> None:
     report = checked(system_of("var x: bool = false; transition t { x := !x; }"))
     assert set(statuses(report)) == {"spec_error", "deadlock"}
+
+
+def test_the_same_step_takes_two_locks_of_an_array_in_both_orders() -> None:
+    text = """
+    type P = symmetric[2]; lock pl[P];
+    thread swap(p: P) {
+      var q: P? = null;
+      first:  acquire pl[p];
+      pick:   choose x: P | x != p; q := x;
+      second: acquire pl[q];
+      end:    release pl[q]; release pl[p]; restart;
+    }
+    """
+    order = verdict(checked(system_of(text)), "lock_order")
+    assert order.status is Status.WARNING
+    one, other = order.remark.split(": ", 1)[1].split(", ")
+    lock, _, held = one.removeprefix("swap.second takes ").partition(" while holding ")
+    assert other == f"swap.second takes {held} while holding {lock}"
+    assert lock != held

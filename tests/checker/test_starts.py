@@ -17,10 +17,13 @@ from hmmspec.checker.symbolic.bounded import check_bounded
 from hmmspec.checker.symbolic.settle import prove_instance
 from hmmspec.checker.verdict import InstanceReport, Status
 from hmmspec.checker.verify import verify
+from hmmspec.cli.specs import load_system
+from hmmspec.cli.walker import Walker
 from hmmspec.diagnostics import Limit, SpecError
 from hmmspec.export.promela import promela_of
 from hmmspec.lang.load import load
 from hmmspec.report.graph import graph_of
+from hmmspec.report.style import Style
 from hmmspec.system.build import build_all
 from hmmspec.system.run import BETWEEN_TICKS, Interpreter
 from hmmspec.system.system import System
@@ -210,3 +213,25 @@ def test_what_needs_all_of_them_is_refused() -> None:
         promela_of(system)
     with pytest.raises(Limit, match="first values"):
         graph_of(Interpreter(system), 100)
+
+
+@pytest.mark.parametrize(
+    ("text", "begins", "told"),
+    [
+        (MANY, True, "start state 1 of 1000 or more"),
+        (LAST, True, "an assume excludes nearly all start states"),
+        (LAST.replace("b[p] == 99", "b[p] == 99 && a[p] != b[p]"), False, "none was found"),
+        (ERRS, False, "an assume errs at the start: division by zero"),
+    ],
+)
+def test_a_walk_begins_where_there_is_a_start_or_says_why_not(
+    text: str, begins: bool, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "starts.hmm"
+    path.write_text(f"spec starts {text}")
+    loaded, system = load_system(str(path), [], {})
+    walker = Walker(loaded, Interpreter(system), {}, 0, Style())
+    assert walker.begin() is begins
+    assert told in capsys.readouterr().out
+    if text == LAST:
+        assert walker.interp.is_start(walker.here)

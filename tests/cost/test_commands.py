@@ -254,6 +254,7 @@ def test_no_plot_without_matplotlib(
         (("--memory", "-1M"), "HMM141", "must not be negative"),
         (("--around", "12K"), "HMM141", "a power of two"),
         (("--rounds", "0"), "HMM089", "not a number from 1"),
+        (("--seed", "-1"), "HMM089", "not a number from 0"),
         (("--lanes", "7"), "HMM140", "width x7"),
         (("--mps", "100"), "HMM140", "MPS 100"),
         (("--plot", "x.txt"), "HMM089", "must end in"),

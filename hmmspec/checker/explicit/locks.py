@@ -93,9 +93,11 @@ class LockOrder:
         show, rules = self.table.show_element, self.system.rules
         assert found.step is not None and other[2].step is not None
         here, there = rules[found.step[0]].name, rules[other[2].step[0]].name
+        # With other identities the same step may take them the other way round.
+        first, second = (held, acquired) if other[:2] == (held, acquired) else other[1::-1]
         return (
             f"{show(held)} and {show(acquired)} are taken in both orders: {here} takes {show(acquired)} while holding"
-            f" {show(held)}, {there} takes {show(other[1])} while holding {show(other[0])}"
+            f" {show(held)}, {there} takes {show(first)} while holding {show(second)}"
         )
 
 

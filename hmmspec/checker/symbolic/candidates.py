@@ -157,13 +157,14 @@ class Cube:
 
     # ------------------------------------------------------------ lemmas
 
-    def candidates(self) -> list[Candidate]:
-        """The most promising first."""
+    def candidates(self, widened: bool = True) -> list[Candidate]:
+        """The most promising first.  widened: with as many values as the samples allow; what these say may be too much
+        to be inductive, where they are few."""
         if not self.fits:
             return []
         out: dict[Lemma, Candidate] = {}
         for part in self.parts():
-            lemma, covered = self._widened(part)
+            lemma, covered = self._widened(part) if widened else self._plain(part)
             lemma = lemma.canonical()
             rank = (len(lemma.literals), len(lemma.names), -covered)
             if lemma not in out:
@@ -189,6 +190,13 @@ class Cube:
             out.append(Literal(self.cells[i], none=not here, equal=self.cells[j]))
             covered += float(rows.mean())
         return Lemma(tuple(out)), covered
+
+    def _plain(self, part: tuple[int, ...]) -> tuple[Lemma, float]:
+        """Only the values of the state."""
+        out = [Literal(self.cells[k], frozenset((self.values[k],))) for k in part if k < len(self.cells)]
+        for i, j, here, _ in (self.pairs[k - len(self.cells)] for k in part if k >= len(self.cells)):
+            out.append(Literal(self.cells[i], none=not here, equal=self.cells[j]))
+        return Lemma(tuple(out)), 0.0
 
     def _literal(self, k: int, names: set[Id], seen: set[int]) -> tuple[Literal, list[int]]:
         """The values that go with no seen one, as a literal; and their codes."""

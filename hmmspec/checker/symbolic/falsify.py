@@ -2,7 +2,8 @@
 
 Before anything is proved, instances with one, two, .. of each type are searched breadth first, each up to a number of
 states (`look`): whatever has a short run is refuted by it, and the states that were reached are what candidates for
-invariants are made from.  What was not proved then is looked for in all instances, as far as time allows (`real_runs`).
+invariants are made from.  What was not proved then is looked for in all instances, as far as time allows
+(`Search`).
 """
 
 from __future__ import annotations
@@ -105,45 +106,51 @@ def with_fewer(instances: Instances, runs: Runs) -> Runs:
 
 
 @dataclass
-class Searched:
-    """A search for real runs.  largest: identities of each type; of, begun, whole: how many instances there are, how
-    many were looked at, how many of these to the end."""
+class Search:
+    """A search for real runs, in the instances with up to `largest` identities of each type.
 
+    begun: those that were looked at; whole: to the end; enough: as far as they are ever looked at.
+    """
+
+    instances: Instances
     largest: int
-    of: int
-    begun: int = 0
-    whole: int = 0
-    runs: Runs = field(default_factory=dict)
+    begun: set[Sizes] = field(default_factory=set)
+    whole: set[Sizes] = field(default_factory=set)
+    enough: set[Sizes] = field(default_factory=set)
 
     def __str__(self) -> str:
-        told = f"of {self.of} instances with up to {self.largest} of each type {self.whole} were searched to the end"
-        return f"{told}, {self.begun - self.whole} in part, and no run violates it"
+        of = self.largest ** len(self.instances.every)
+        told = f"of {of} instances with up to {self.largest} of each type {len(self.whole)} were searched to the end"
+        return f"{told}, {len(self.begun - self.whole)} in part, and no run violates it"
 
-
-def real_runs(instances: Instances, names: set[str], sure: set[str], largest: int, seconds: float) -> Searched:
-    """Of each property a run that violates it, in the smallest of the instances with up to `largest` identities of each
-    type, as far as some is found in so much time.  sure: those that are known to be violated, for which time is no
-    limit."""
-    until = time.monotonic() + seconds
-    out = Searched(largest, largest ** len(instances.every))
-    found = out.runs
-    for sizes in instances.sizes(largest):
-        left = until - time.monotonic()
-        wanted = names - set(found) if left > 0 else sure - set(found)
-        if not wanted:
-            break
-        try:
-            system = instances.of(sizes)
-            seconds = max(left, PATIENCE if wanted & sure else 1.0)
-            if not instances.starts(sizes).whole:
-                out.begun += 1
-                found.update(bounded_runs(system, wanted, sizes, STEPS[1], seconds / 4))
+    def search(self, names: set[str], sure: set[str], seconds: float) -> Runs:
+        """Of each property a run that violates it, in the smallest instance, as far as some is found in so much time.
+        sure: those that are known to be violated, for which time is no limit."""
+        until = time.monotonic() + seconds
+        found: Runs = {}
+        for sizes in self.instances.sizes(self.largest):
+            left = until - time.monotonic()
+            wanted = names - set(found) if left > 0 else sure - set(found)
+            if not wanted:
+                break
+            if sizes in self.enough:
                 continue
-            options = CheckOptions(engine="auto", states=STATES, seconds=seconds, expectations=False, witness=False)
-            report = check_auto(system, options)
-        except (Limit, MemoryError):
-            continue
-        out.begun += 1
-        out.whole += not report.limit and not report.interrupted
-        found.update(_violated(report.verdicts, wanted, sizes))
-    return out
+            try:
+                found.update(self._of(sizes, wanted, max(left, PATIENCE if wanted & sure else 1.0)))
+            except (Limit, MemoryError):
+                continue
+        return found
+
+    def _of(self, sizes: Sizes, wanted: set[str], seconds: float) -> Runs:
+        system = self.instances.of(sizes)
+        whole = self.instances.starts(sizes).whole
+        self.begun.add(sizes)
+        if not whole:
+            return bounded_runs(system, wanted, sizes, STEPS[1], seconds / 4)
+        options = CheckOptions(engine="auto", states=STATES, seconds=seconds, expectations=False, witness=False)
+        report = check_auto(system, options)
+        if not report.limit and not report.interrupted:
+            self.whole.add(sizes)
+        if sizes in self.whole or (report.limit and not report.limit.startswith("time limit")):
+            self.enough.add(sizes)
+        return _violated(report.verdicts, wanted, sizes)

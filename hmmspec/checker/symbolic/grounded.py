@@ -75,13 +75,15 @@ class Hole:
     """A step of a rule that breaks a claim, out of a state in which all claims hold.
 
     cells: those of the state (by place in `Grounded.slots`) that matter: with the same arguments and choices every
-    state that agrees in them has such a step.  They are found by `Grounded.lifted`.
+    state that agrees in them has such a step; queues: what is in these may matter, too, and is no cell.  Both are found
+    by `Grounded.lifted`.
     """
 
     claim: Known
     rule: int
     state: State
     cells: tuple[int, ...] = ()
+    queues: tuple[str, ...] = ()
 
 
 class Grounded:
@@ -93,6 +95,7 @@ class Grounded:
         self.f = self.encoding.f
         self.slots: list[Slot] = slots(interp.system)
         self._owner = {(s.cell.variable, a): i for i, s in enumerate(self.slots) for a in s.atoms}
+        self._queued = set(self.encoding.atoms) - self._owner.keys()  # parts of queues
         self.circuit = circuits(self.f)
         self._holds: dict[Known, Formula] = {}
         self._bad: dict[tuple[Known, int], Formula] = {}
@@ -184,7 +187,10 @@ class Grounded:
 
     def lifted(self, hole: Hole) -> Hole:
         """The last hole with the cells that matter."""
-        return replace(hole, cells=self._lifted(*self._last))
+        bad, _ = self._last
+        leaves = (self.f.atoms[node] for node in self.f.below([bad]) if self.f.parts[node] is None and node)
+        queued = [atom[0] for atom in leaves if atom in self._queued and isinstance(atom, tuple)]
+        return replace(hole, cells=self._lifted(*self._last), queues=tuple(sorted(set(queued))))
 
     def _lifted(self, bad: Formula, holds: dict[int, bool]) -> tuple[int, ...]:
         """The cells that the formula needs to be as they are.  holds: of each leaf."""

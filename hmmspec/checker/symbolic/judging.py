@@ -1,4 +1,4 @@
-"""Errors of the spec while a property is judged: these count as `spec_error`, too, like those of steps.
+"""What is judged, and errors of the spec while it is: these count as `spec_error`, too, like those of steps.
 
 Where a property counts, what is in it is looked at by itself.
 """
@@ -10,9 +10,27 @@ from collections.abc import Iterator
 from hmmspec.checker.symbolic.evaluate import Scope
 from hmmspec.checker.symbolic.formulas import FALSE, Formula
 from hmmspec.checker.symbolic.open_encoding import OpenEncoding
+from hmmspec.diagnostics import Span
 from hmmspec.system import expr as E
-from hmmspec.system.system import AssertProperty, LeadsTo, Property, StepProperty
+from hmmspec.system.system import AssertProperty, Invariant, LeadsTo, Property, StepProperty, System
 from hmmspec.system.types import BOOL
+
+BUILT_IN = {
+    "spec_error": "no step and no property is an error of the spec",
+    "double_acquire": "no thread acquires a lock that it holds",
+    "foreign_release": "no thread releases a lock that it does not hold",
+    "held_at_stop": "no thread stops or restarts with a lock held",
+    "lock_cycle": "no threads wait for one another in a cycle",
+}
+
+
+def described(system: System, name: str) -> tuple[str, str, Span | None]:
+    """Kind, text and place of a property or a built-in finding."""
+    kinds = {Invariant: "invariant", StepProperty: "step", AssertProperty: "assert"}
+    for p in system.properties:
+        if p.name == name:
+            return kinds.get(type(p), "built-in"), p.text, p.span
+    return "built-in", BUILT_IN.get(name, ""), None
 
 
 def judging_errors(encoding: OpenEncoding) -> Iterator[tuple[str, Formula]]:

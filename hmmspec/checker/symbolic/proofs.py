@@ -10,6 +10,7 @@ from pathlib import Path
 from hmmspec.checker.options import CheckOptions
 from hmmspec.checker.symbolic import prover
 from hmmspec.checker.symbolic.certificate import write_certificate
+from hmmspec.checker.symbolic.judging import described
 from hmmspec.checker.symbolic.prover import Goal, ProveOptions
 from hmmspec.checker.symbolic.settle import prove_instance
 from hmmspec.checker.verdict import InstanceReport, Level, Progress, Proof, Status, Verdict
@@ -132,7 +133,7 @@ def undecided(task: Task, why: str, seconds: float = 0.0) -> InstanceReport:
     proof = Proof(task.goal.every, task.fixed, reason=why)
     verdicts = []
     for name in task.goal.properties:
-        kind, text, span = prover.described(task.system, name)
+        kind, text, span = described(task.system, name)
         verdicts.append(Verdict(name, kind, text, Status.UNKNOWN, Level.INCOMPLETE, span=span, proof=proof))
     return replace(_report(task, tuple(verdicts), time.monotonic()), wall_seconds=seconds)
 

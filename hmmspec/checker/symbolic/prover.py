@@ -11,21 +11,22 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from hmmspec.checker.symbolic.falsify import FIRST, Runs, look, real_runs, with_fewer
+from hmmspec.checker.symbolic.everysize import EverySize
+from hmmspec.checker.symbolic.falsify import FIRST, Runs, Search, look, with_fewer
 from hmmspec.checker.symbolic.gaps import smallest
 from hmmspec.checker.symbolic.grounded import Grounded, Known, judged
 from hmmspec.checker.symbolic.induction import Claim, Induction
-from hmmspec.checker.symbolic.judging import judging_errors
+from hmmspec.checker.symbolic.judging import described, judging_errors
 from hmmspec.checker.symbolic.open_encoding import OpenEncoding
 from hmmspec.checker.symbolic.ranks import NoRank, Rank, empty_hands, rank
 from hmmspec.checker.symbolic.samples import Instances, Reached, Sampler, Sizes
 from hmmspec.checker.symbolic.seen import alone
 from hmmspec.checker.symbolic.strengthen import Strengthener
 from hmmspec.checker.verdict import Level, Progress, Proof, Status, Verdict
-from hmmspec.diagnostics import Limit, Span
+from hmmspec.diagnostics import Limit
 from hmmspec.lang import syntax as S
 from hmmspec.system.spelling import in_words
-from hmmspec.system.system import AssertProperty, Invariant, StepProperty, System
+from hmmspec.system.system import Invariant, System
 from hmmspec.system.types import show_value
 
 WANDER = (40, 200)  # random runs of an instance, at first and when more is tried
@@ -34,14 +35,6 @@ ROUNDS = 6  # sizes of instances in which lemmas are looked for
 HOLES = (60, 400)  # that may be looked at for one property, in the first round and in the second
 RETRIES = 2  # with more samples
 LOOKED = 4  # with fewer identities of each type an instance gives samples
-
-BUILT_IN = {
-    "spec_error": "no step and no property is an error of the spec",
-    "double_acquire": "no thread acquires a lock that it holds",
-    "foreign_release": "no thread releases a lock that it does not hold",
-    "held_at_stop": "no thread stops or restarts with a lock held",
-    "lock_cycle": "no threads wait for one another in a cycle",
-}
 
 
 @dataclass(frozen=True)
@@ -120,6 +113,7 @@ class _Prover:
             self.encoding = OpenEncoding(self.system, frozenset(self.goal.every))
         except Limit as limit:
             return self._all_refused(str(limit))
+        self.searched = Search(self.instances, self.options.falsify)
         self.induction = Induction(self.encoding, self.instances, self.options.query)
         names = [n for n in self.goal.properties if self._sayable(n)]
         helpers = [p.name for p in self.system.properties if isinstance(p, Invariant) and p.name not in names]
@@ -135,6 +129,7 @@ class _Prover:
         self.samples: list[Reached] = []
         may_help = [Known(n) for n in (*names, *helpers) if not Known(n).is_step(self.system)]
         self.search = Strengthener(self.samples, [], may_help, tell=self._tell)
+        self.every_size = EverySize(self.induction, self.search, self._claim, self.undecided, self.until, self._tell)
         try:
             self._search()
         except TimeoutError:
@@ -148,7 +143,7 @@ class _Prover:
         runs = {}
         if hasattr(self, "instances"):
             seconds = FALSIFY * self.options.seconds
-            runs = real_runs(self.instances, set(self.goal.properties), set(), self.options.falsify, seconds).runs
+            runs = Search(self.instances, self.options.falsify).search(set(self.goal.properties), set(), seconds)
         verdicts = (self._violated(n, runs) if n in runs else self._refused(n) for n in self.goal.properties)
         return Proved(self.goal, self.system, tuple(verdicts))
 
@@ -184,43 +179,81 @@ class _Prover:
     def _search(self) -> None:
         for n in range(1, self.options.falsify + 1):
             self._look(self.instances.same(n), FIRST if n < LOOKED else FIRST // 4, keep=n < LOOKED)
+        self._attempt()
+        if self._unproved():
+            # A lemma that says as much as small instances allow may be true and yet not inductive in larger ones.
+            self.search.begin_anew(False)
+            self._attempt()
+
+    def _attempt(self) -> None:
+        """Look for what makes the properties inductive, in an instance with two of each type, then in those that show
+        why it is not enough."""
         two = self.instances.same(2)
-        self.search.enter()
-        self._close(two, HOLES)
-        for seed in range(1, RETRIES + 1):
-            if not self._given_up():
-                break
-            # A guess is as good as the states that it was made from.
-            for reached in self.samples:
-                self._wander(reached, WANDER[1], seed)
-            self.search.reopen()
-            self._close(two, HOLES[-1:])
+        self._enter(two)
+        self._close(HOLES[:1])
+        found = self.every_size.confirm(self._wanted())
+        self._look_further()
+        if self._given_up():
+            self._close(HOLES[1:])
+            self._with_more_samples()
+            found += self.every_size.confirm(self._wanted())
         done = {two}
         for _ in range(ROUNDS):
-            todo = [s for s in dict.fromkeys(self._not_shown()) if s not in done]
+            todo = [s for s in dict.fromkeys(found) if s not in done]
             if not todo:
                 return
             for sizes in todo:
                 self._look(sizes, FIRST)
-                self.search.enter()
-                self._close(sizes, HOLES[-1:])
+                self._enter(sizes)
+                self._close(HOLES[-1:])
                 done.add(sizes)
+            found = self.every_size.confirm(self._wanted())
 
-    def _close(self, sizes: Sizes, rounds: Iterable[int]) -> None:
+    def _with_more_samples(self) -> None:
+        """A guess is as good as the states that it was made from."""
+        for seed in range(1, RETRIES + 1 if self.search.widened else 1):
+            if not self._given_up():
+                return
+            for reached in self.samples:
+                self._wander(reached, WANDER[1], seed)
+            self.search.reopen()
+            self._close(HOLES[-1:])
+
+    def _look_further(self) -> None:
+        """What the first attempt did not prove may be false, which shows in a larger search: before more is tried."""
+        names = [n for n in self.goal.properties if n not in self.runs and self.known.get(n) not in self.search.sure]
+        if any(self.known.get(n) in self._unproved() for n in names) and not self.searched.begun:
+            self._tell("runs of larger instances")
+            seconds = FALSIFY * self.options.seconds
+            self.runs.update(self.searched.search(set(names), set(), seconds))
+            for k in self._unproved():
+                if k.name in self.runs:
+                    self.search.refuted(k)
+
+    def _enter(self, sizes: Sizes) -> None:
+        """All that is claimed has to be shown in this instance.  What is inductive as it is needs no lemmas."""
+        self._tell(f"instance with {sizes}")
+        self.search.enter()
+        self.grounded = Grounded(self.instances.interpreter(sizes), sizes, self.until)
+        self.search.together(self.grounded, [*self._wanted(), *self.search.helpers])
+
+    def _close(self, rounds: Iterable[int]) -> None:
         """Look for what makes the properties inductive in an instance: in each round for all of them, of which each may
         have so many holes.  What needs few comes first that way, and helps the others."""
-        self._tell(f"instance with {sizes}")
-        g = Grounded(self.instances.interpreter(sizes), sizes, self.until)
         for holes in rounds:
             wanted = [k for k in self._wanted() if k not in self.search.violated | set(self.search.open)]
             for k in wanted:
                 if k in self.search.support:
                     continue
                 self.undecided[k] = f"time limit ({self.options.seconds:g} s)"
-                if self.search.add(g, k, holes):
+                if self.search.add(self.grounded, k, holes):
                     del self.undecided[k]
                 else:
                     self.undecided[k] = f"no invariant that makes it inductive was found in {holes} attempts"
+
+    def _unproved(self) -> list[Known]:
+        """What may still hold, but was not proved."""
+        return [k for k in self._wanted() if k not in self.search.sure and k not in self.search.violated]
 
     def _given_up(self) -> list[Known]:
         """What may still hold, but was not made inductive."""
@@ -253,52 +286,8 @@ class _Prover:
             self.search.refuted(k)
         reached.add(more.states)
 
-    def _not_shown(self) -> list[Sizes]:
-        """Ask whether every step keeps what was found, for every number of identities; sizes of instances in which
-        one does not."""
-        wanted = [k for k in self._wanted() if k in self.search.support]
-        needed = self.search.needed(wanted)
-        for k in needed:
-            self.undecided[k] = f"time limit ({self.options.seconds:g} s)"
-        failed: set[Known] = set()
-        for k in needed:
-            if self.induction.start_breaks(self._claim(k)) is not False:
-                self.undecided[k] = "whether it holds at the start was not decided"
-                failed.add(k)
-        found: list[Sizes] = []
-        for step in self.encoding.steps:
-            self._tell(f"every size: step {step.rule.number + 1} of {len(self.encoding.steps)}")
-            if self._in_time().kept(map(self._claim, needed), step, map(self._claim, self._rests_on(needed))) is True:
-                continue
-            for k in needed:
-                answer = self._in_time().kept([self._claim(k)], step, map(self._claim, self._rests_on([k])))
-                if answer is not True:
-                    answer = self._in_time().kept([self._claim(k)], step, map(self._claim, needed))
-                if answer is not True:
-                    failed.add(k)
-                if isinstance(answer, Sizes):
-                    self.undecided[k] = f"{step.rule.name} may break it"
-                    found.append(answer)
-                elif answer is None:
-                    self.undecided[k] = (
-                        f"Z3 did not decide in {self.options.query:g} s whether {step.rule.name} keeps it"
-                    )
-        for k in needed:
-            if k not in failed:
-                del self.undecided[k]
-        return found
-
     def _wanted(self) -> list[Known]:
         return [*self.known.values(), *self.implied]
-
-    def _rests_on(self, some: Iterable[Known]) -> list[Known]:
-        """What the steps of small instances need to keep them."""
-        return list(dict.fromkeys(x for k in some for x in self.search.support.get(k, ())))
-
-    def _in_time(self) -> Induction:
-        if time.process_time() > self.until:
-            raise TimeoutError
-        return self.induction
 
     def _tell(self, what: str) -> None:
         if self.progress is not None:
@@ -331,8 +320,7 @@ class _Prover:
 
     def _shown(self) -> list[Known]:
         """What is proved, with all that it rests on."""
-        wanted = [k for k in self._wanted() if k in self.search.support]
-        good = [k for k in wanted if not any(x in self.undecided for x in self.search.needed([k]))]
+        good = [k for k in self._wanted() if k in self.search.sure]
         judging = [k for k in good if k.judged]
         error = self.known.get("spec_error")
         if error in good and not self._judged_without_error(self.search.needed(good)):
@@ -344,7 +332,8 @@ class _Prover:
         if error not in good:
             judging = []
         kept = [k for k in good if not k.judged and (k.hands < 0 or isinstance(self.ranked, Rank))]
-        return [k for k in self.search.needed([*kept, *judging]) if k not in judging]
+        shown = self.every_size.closed(k for k in self.search.needed([*kept, *judging]) if k not in judging)
+        return [k for k in shown if not k.judged]
 
     def _judged_without_error(self, shown: list[Known]) -> bool:
         """Whether no property is an error where it is judged."""
@@ -404,8 +393,7 @@ class _Prover:
         left = self.until - time.process_time()
         sure = {n for n in names if self.known.get(n) in self.search.violated}
         left = max(left, FALSIFY * self.options.seconds)
-        self.searched = real_runs(self.instances, set(names), sure, self.options.falsify, left)
-        return {**self.runs, **self.searched.runs}
+        return {**self.runs, **self.searched.search(set(names), sure, left)}
 
     def _open(self, name: str, runs: Runs) -> Verdict:
         """Not proved: violated, or nobody knows."""
@@ -413,6 +401,11 @@ class _Prover:
         if name in runs:
             return self._violated(name, runs)
         reason = self.late or self.undecided.get(known, "")
+        queues = self.search.open[known].queues if known in self.search.open else ()
+        if queues:
+            reason = (
+                f"it depends on what is in {' and '.join(queues)}: no invariants about the elements of queues are found"
+            )
         if not reason and known in self.search.claims:
             on = [k for k in self.search.needed([known]) if k in self.undecided]
             reason = f"it rests on {self._called(on[0])}: {self.undecided[on[0]]}" if on else ""
@@ -458,12 +451,3 @@ class _Prover:
     def _verdict(self, name: str, status: Status, level: Level, proof: Proof) -> Verdict:
         kind, text, span = described(self.system, name)
         return Verdict(name, kind, text, status, level, span=span, proof=proof)
-
-
-def described(system: System, name: str) -> tuple[str, str, Span | None]:
-    """Kind, text and place of a property or a built-in finding."""
-    kinds = {Invariant: "invariant", StepProperty: "step", AssertProperty: "assert"}
-    for p in system.properties:
-        if p.name == name:
-            return kinds.get(type(p), "built-in"), p.text, p.span
-    return "built-in", BUILT_IN.get(name, ""), None

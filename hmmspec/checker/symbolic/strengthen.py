@@ -40,8 +40,10 @@ class Strengthener:
     """Looks for what is missing.
 
     open: claims that were given up, each with what stands in the way; violated: those of them that a real step breaks.
-    support: what the steps need to keep a claim.  samples: reachable states of small instances; claims: what is to be
-    shown; helpers: invariants of the spec that may be claimed, too; tell: is told how far it is.
+    support: what the steps need to keep a claim; sure: what was proved for every size, with all that it rests on, and
+    is not asked again.  widened: lemmas say as much as the samples allow, else only what excludes a hole.  samples:
+    reachable states of small instances; claims: what is to be shown; helpers: invariants of the spec that may be
+    claimed, too; tell: is told how far it is.
     """
 
     samples: Sequence[Reached]
@@ -53,6 +55,8 @@ class Strengthener:
     open: dict[Known, Hole] = field(default_factory=dict)
     violated: set[Known] = field(default_factory=set)
     support: dict[Known, tuple[Known, ...]] = field(default_factory=dict)
+    sure: set[Known] = field(default_factory=set)
+    widened: bool = True
     _named: dict[Lemma, Known] = field(default_factory=dict)
     _truths: dict[tuple[Known, Sizes], Callable[..., object]] = field(default_factory=dict)
 
@@ -62,12 +66,41 @@ class Strengthener:
 
     def enter(self) -> None:
         """From now on it is another instance: all has to be shown again."""
-        self.support.clear()
+        self.support = {k: by for k, by in self.support.items() if k in self.sure}
+
+    def begin_anew(self, widened: bool) -> None:
+        """Forget the lemmas, but for what was proved with them, and try once more, with others."""
+        self.widened = widened
+        self.claims = [k for k in self.claims if k in self.sure]
+        self.lemmas = {lemma: k for lemma, k in self.lemmas.items() if k in self.sure}
+        self.enter()
+        self.reopen()
 
     def reopen(self) -> None:
         """There are more samples: what was given up is worth another try."""
         self.open = {c: hole for c, hole in self.open.items() if c in self.violated}
         self.refused.clear()
+
+    def together(self, g: Grounded, some: Iterable[Known]) -> None:
+        """Claim all of these that need nothing else than one another (M. Leino and C. Flanagan, "Houdini, an annotation
+        assistant for ESC/Java", 2001).  Those that are not claimed yet and need more stay so.  Raises TimeoutError."""
+        kept = [k for k in dict.fromkeys([*self.active(), *some]) if k not in self.open and k not in self.violated]
+        found: dict[Known, tuple[Known, ...]] = {k: self.support[k] for k in self.sure}
+        todo = [k for k in kept if k not in found]
+        while todo:
+            for k in todo:
+                # A core may name what is not needed: so it is asked alone, first.
+                support = g.needed([k], k) if k not in found else None
+                if support is None:
+                    support = g.needed(kept, k)
+                if support is None:
+                    kept = [x for x in kept if x != k]
+                    found.pop(k, None)
+                else:
+                    found[k] = support
+            todo = [k for k in kept if not set(found[k]).issubset(kept)]
+        self.support.update(found)
+        self.claims += [k for k in kept if k.lemma is None and k not in self.claims]
 
     def add(self, g: Grounded, claim: Known, holes: int) -> bool:
         """Claim this, too, and make it inductive in the instance.  False: that took more than so many holes (or more
@@ -109,13 +142,12 @@ class Strengthener:
             hole = g.hole(c)
             hole = g.lifted(hole)
             cube = Cube(hole.state, [g.slots[i] for i in hole.cells], self.samples)
-            if cube.reached and not any(
-                self._breaks(c, hole.rule, r, s) for r, s in islice(cube.witnesses(), WITNESSES)
-            ):
+            real = cube.reached and self._breaks_some(c, hole, cube)
+            if cube.reached and not real:
                 # With other identities besides the step is another: more must be said of these.
                 cube = Cube(hole.state, _around(g, hole), self.samples, base=len(hole.cells))
             if cube.reached:
-                todo += self._refute(c, hole, cube)
+                todo += self._refute(c, hole, cube, real or self._breaks_some(c, hole, cube))
                 continue
             new = self._blocking(g, hole, cube)
             if new is not None:
@@ -125,6 +157,10 @@ class Strengthener:
                 self.open[c] = hole
                 todo += self._drop(c)
         return True
+
+    def _breaks_some(self, c: Known, hole: Hole, cube: Cube) -> bool:
+        """Whether the step breaks the claim in one of some sampled states that agree with the hole."""
+        return any(self._breaks(c, hole.rule, r, s) for r, s in islice(cube.witnesses(), WITNESSES))
 
     def _breaks(self, c: Known, rule: int, reached: Reached, state: State) -> bool:
         """Whether a step of the rule out of this state breaks the claim."""
@@ -141,9 +177,9 @@ class Strengthener:
         except SpecFault:
             return True
 
-    def _refute(self, c: Known, hole: Hole, cube: Cube) -> list[Known]:
-        """A reached state has a step that breaks the claim.  What follows it is reached, too, and shows which other
-        claims are wrong."""
+    def _refute(self, c: Known, hole: Hole, cube: Cube, real: bool) -> list[Known]:
+        """A reached state has a step that breaks the claim (real), or agrees with one that has in all that can be said.
+        What follows it is reached, too, and shows which other claims are wrong."""
         wrong = {c: hole}
         for reached, s in islice(cube.witnesses(), WITNESSES):
             new = alone(reached.sizes, reached.interp, reached.add_after(s, BEYOND))
@@ -153,8 +189,9 @@ class Strengthener:
         again: list[Known] = []
         for k in wrong:
             if k.lemma is None:
-                self.violated.add(k)
                 self.open[k] = hole
+                if real or k != c:
+                    self.violated.add(k)
             again += self._drop(k)
         return again
 
@@ -207,7 +244,7 @@ class Strengthener:
 
     def _blocking(self, g: Grounded, hole: Hole, cube: Cube) -> Known | None:
         """A new claim that excludes the hole; None: there is none."""
-        found = [c for c in cube.candidates() if c.lemma not in self.refused]
+        found = [c for c in cube.candidates(self.widened) if c.lemma not in self.refused]
         best: Known | None = None
         for candidate in found[:TRIED]:
             known = self.called(candidate.lemma)
