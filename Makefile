@@ -35,7 +35,7 @@ test-long: lint
 
 # The image is found where it was built before.  Linux is not deterministic: the seed makes the programs the same, no more.
 HMMSPEC_LINUX_SOURCE ?= debian
-HMMSPEC_LINUX_STEPS  ?= 2000
+HMMSPEC_LINUX_STEPS  ?= 20000
 HMMSPEC_LINUX_ALONE  ?= 2000
 test-linux: $(VENV)/.stamp
 	rm -rf build/linux
