@@ -104,6 +104,8 @@ class EverySize:
     def closed(self, some: Iterable[Known]) -> list[Known]:
         """Of what is sure some claims, and what they need besides, so that every step keeps them all together."""
         out = list(some)
+        if self._all_kept(out):  # mostly: then one question for each step is enough
+            return out
         for k in out:  # it grows
             for step in self.induction.encoding.steps:
                 try:
@@ -113,3 +115,10 @@ class EverySize:
                 if kept is not True:
                     out += sorted(self.kept_with[k, step.rule.number].difference(out), key=lambda x: x.name)
         return out
+
+    def _all_kept(self, some: list[Known]) -> bool:
+        """Whether every step keeps all of these together, out of states in which they hold."""
+        try:
+            return all(self._keeps(some, step, some) is True for step in self.induction.encoding.steps)
+        except TimeoutError:
+            return False

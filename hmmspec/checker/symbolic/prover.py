@@ -220,11 +220,12 @@ class _Prover:
             self._close(HOLES[-1:])
 
     def _look_further(self) -> None:
-        """What the first attempt did not prove may be false, which shows in a larger search: before more is tried."""
+        """What the first attempt did not prove may be false, which shows in a larger search: before more is tried, and
+        for as long as the attempt took."""
         names = [n for n in self.goal.properties if n not in self.runs and self.known.get(n) not in self.search.sure]
         if any(self.known.get(n) in self._unproved() for n in names) and not self.searched.begun:
             self._tell("runs of larger instances")
-            seconds = FALSIFY * self.options.seconds
+            seconds = min(FALSIFY * self.options.seconds / 4, time.monotonic() - self.begin)
             self.runs.update(self.searched.search(set(names), set(), seconds))
             for k in self._unproved():
                 if k.name in self.runs:
