@@ -76,14 +76,15 @@ def test_session(commands: list[Command], home: Path) -> None:
             ["bash", "-c", f"(exit {status}); {command.text}"],
             cwd=home,
             env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            capture_output=True,
             text=True,
             timeout=120,
         )
         status = done.returncode
-        assert pattern(command.output).fullmatch(done.stdout), (
-            f"README line {command.line}: $ {command.text}\nprints:\n{done.stdout}"
+        # A result is on standard output, and on a slow machine its progress on the other; a complaint is there alone.
+        printed = done.stdout or done.stderr
+        assert pattern(command.output).fullmatch(printed), (
+            f"README line {command.line}: $ {command.text}\nprints:\n{printed}"
         )
 
 
